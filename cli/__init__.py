@@ -1,0 +1,1 @@
+"""The `farm` command: one group of commands a file; `render` is the only one that prints."""

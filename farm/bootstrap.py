@@ -1,0 +1,84 @@
+"""The composition root: from settings to a farm with a database and a store. Nothing runs at import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from farm.domain.errors import DatabaseUnavailableError, NotFoundError
+from farm.storage.artifact_folder import ArtifactFolder
+from farm.storage.database import SqlDatabase
+from farm.storage.schema import check_schema, upgrade
+
+if TYPE_CHECKING:
+    from farm.services.ports import ArtifactStore, Database
+    from farm.settings import Settings
+
+
+@dataclass(frozen=True)
+class Farm:
+    """An open farm.
+
+    Attributes:
+        settings: where it lives.
+        database: the truth.
+        store: the bytes.
+    """
+
+    settings: Settings
+    database: Database
+    store: ArtifactStore
+
+
+def open_farm(settings: Settings, *, create: bool = True) -> Farm:
+    """Opens the farm of the settings; an embedded one is made where there is none.
+
+    Args:
+        settings: where it lives.
+        create: whether a new embedded farm may be made.
+
+    Raises:
+        DatabaseUnavailableError: the database can not be reached or written.
+        SchemaVersionError: the database is on another schema than this release.
+        StoreUnavailableError: the store can not be made.
+        NotFoundError: there is no farm, and none may be made.
+    """
+    store = ArtifactFolder(settings.store)
+    path = settings.sqlite_path
+    is_new = path is not None and not path.exists()
+    if is_new and not create:
+        raise NotFoundError(f"there is no farm in {settings.home}", hint="`farm demo` or `farm up` makes one.")
+    if is_new and path is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseUnavailableError(
+                f"the farm's folder {path.parent} can not be made: {error.strerror}",
+                hint="Choose another with FARM_HOME or --home.",
+            ) from error
+        # Before the database: a farm whose database exists has a store, so a missing one is a fault.
+        store.create()
+    database = SqlDatabase(settings.database_url)
+    if is_new:
+        upgrade(database)
+    check_schema(database)
+    if path is None and create:
+        store.create()
+    return Farm(settings, database, store)
+
+
+def open_database(settings: Settings) -> SqlDatabase:
+    """The database alone, whatever its schema: for `farm db` and `farm doctor`.
+
+    Raises:
+        DatabaseUnavailableError: the folder of an embedded farm can not be made.
+    """
+    path = settings.sqlite_path
+    if path is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseUnavailableError(
+                f"the farm's folder {path.parent} can not be made: {error.strerror}"
+            ) from error
+    return SqlDatabase(settings.database_url)

@@ -1,0 +1,83 @@
+"""What is filed of a finished build: the engine and the runs that measured it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from farm.domain.accuracy import Accuracy
+    from farm.domain.benchmarks import Measurement
+    from farm.domain.digests import Digest
+    from farm.domain.specs import BuildSpec
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measurement session of one engine on one device."""
+
+    id: int
+    engine_id: int
+    device_uuid: str
+    driver_version: str
+    host: str
+    started_at: datetime
+    accuracy: Accuracy | None
+    measurements: tuple[Measurement, ...]
+    samples: Digest | None
+    inputs_sha256: str = ""
+    taints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The serialized plan, filed under its key.
+
+    Attributes:
+        spec: every component of the key.
+        digest: of the plan's bytes.
+        build_s: seconds that the build took.
+        precision_note: how the precision was honoured.
+        unverified_reason: why it was never run here; empty for a verified engine.
+        runs: newest last.
+    """
+
+    id: int
+    spec: BuildSpec
+    digest: Digest
+    build_s: float
+    precision_note: str
+    device_memory_bytes: int
+    layers: int
+    unverified_reason: str
+    job_id: str
+    created_at: datetime
+    runs: tuple[Run, ...] = ()
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether its outputs were compared with the reference."""
+        return not self.unverified_reason
+
+    @property
+    def latest_run(self) -> Run | None:
+        """The newest run that nothing disturbed; else the newest."""
+        clean = [run for run in self.runs if not run.taints and run.measurements]
+        return (clean or list(self.runs) or [None])[-1]
+
+    def measured_batches(self) -> frozenset[int]:
+        """The batch sizes that some run has measured."""
+        return frozenset(m.batch for run in self.runs if not run.taints for m in run.measurements)
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One measurement in time, with all that it can be traced to."""
+
+    model_name: str
+    model_version: int
+    engine: Engine
+    run: Run
+    measurement: Measurement

@@ -1,0 +1,81 @@
+"""Models: what the farm knows of an ONNX graph without running it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from farm.domain.digests import Digest
+from farm.domain.shapes import DYNAMIC, Shape, shape_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a model.
+
+    Attributes:
+        name: its name in the graph.
+        dtype: numpy's name of the element type, such as `float32` or `bfloat16`.
+        shape: sizes; -1 is a dynamic dimension.
+        symbols: the name of each dimension where the graph gives one, else an empty text.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape
+    symbols: tuple[str, ...] = ()
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether any dimension is left open."""
+        return DYNAMIC in self.shape
+
+    def __str__(self) -> str:
+        """`input float32 Nx3x224x224`, with the graph's own names for what is dynamic."""
+        names = self.symbols or ("",) * len(self.shape)
+        sizes = [symbol or "?" if size == DYNAMIC else str(size) for size, symbol in zip(self.shape, names)]
+        return f"{self.name} {self.dtype} {'x'.join(sizes) or shape_text(self.shape)}"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of a model: the graph, or weights kept outside it.
+
+    Attributes:
+        name: path relative to the model's folder, with forward slashes.
+        digest: of the file's bytes.
+    """
+
+    name: str
+    digest: Digest
+
+
+@dataclass(frozen=True)
+class Model:
+    """An ONNX graph with all its weights, identified by the digest of its content.
+
+    Attributes:
+        digest: sha256 of the content: graph and weights, wherever they are kept, without
+            names of files, documentation strings and metadata; `size_bytes` counts all files.
+        files: the graph first, then external data.
+        inputs: what must be fed, initializers excluded.
+        outputs: what comes out.
+        opset: version of the default operator set.
+        ir_version: version of the ONNX file format.
+        producer: the tool that wrote it, for people.
+        parameters: number of weights.
+        operators: how many nodes of each type, subgraphs and functions included.
+    """
+
+    digest: Digest
+    files: tuple[ModelFile, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    opset: int
+    ir_version: int
+    producer: str = ""
+    parameters: int = 0
+    operators: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,197 @@
+"""The farm's records of work: submissions, their cells, jobs, attempts, and who does them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from farm.domain.accuracy import VerificationSpec
+from farm.domain.benchmarks import BenchmarkSpec
+from farm.domain.jobs import AttemptState, Failure, JobKind, JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from farm.domain.digests import Digest
+    from farm.domain.specs import BuildSpec
+    from farm.domain.targets import Device, DeviceType, Target, ToolchainId
+    from farm.domain.toolchains import ToolchainDescription
+
+
+class Disposition(str, Enum):
+    """What a submission finds for one of its cells."""
+
+    #: The engine is filed already: answered from the store.
+    BUILT = "built"
+    #: Somebody's job for the same spec is queued or running: shared.
+    SHARED = "shared"
+    #: A new job.
+    QUEUED = "queued"
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What a job is to do beside its build spec; not part of the key.
+
+    Attributes:
+        kind: build, or benchmark of a filed engine.
+        benchmark: how to time.
+        verification: what to verify with.
+        max_attempts: how often it may be tried.
+        deadline_s: how long one attempt may take.
+    """
+
+    kind: JobKind = JobKind.BUILD
+    benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)
+    verification: VerificationSpec = field(default_factory=VerificationSpec)
+    max_attempts: int = 3
+    deadline_s: int = 4 * 3600
+
+
+@dataclass(frozen=True)
+class Job:
+    """One build or one benchmark; equal specs share one however many users ask."""
+
+    id: str
+    state: JobState
+    spec: BuildSpec
+    request: JobRequest
+    attempts: int
+    created_at: datetime
+    finished_at: datetime | None = None
+    worker_id: str = ""
+    cancel_requested: bool = False
+    not_before: datetime | None = None
+    lease_until: datetime | None = None
+    failure: Failure | None = None
+
+    @property
+    def target(self) -> Target:
+        """Where it is built for."""
+        return self.spec.target
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try of a job by one worker."""
+
+    id: int
+    job_id: str
+    number: int
+    state: AttemptState
+    worker_id: str
+    host: str
+    device_uuid: str
+    driver_version: str
+    phase: str
+    fraction: float | None
+    message: str
+    claimed_at: datetime
+    finished_at: datetime | None
+    failure: Failure | None
+    log: Digest | None
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (target x precision) of a submission, with what became of it."""
+
+    position: int
+    spec: BuildSpec
+    disposition: Disposition
+    job_id: str = ""
+    engine_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One user's request."""
+
+    id: str
+    model_name: str
+    model_version: int
+    model_sha256: str
+    user: str
+    created_at: datetime
+    tags: Mapping[str, str]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A name's version: which model it meant from when on."""
+
+    name: str
+    version: int
+    model_sha256: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process that serves one device."""
+
+    id: str
+    host: str
+    pid: int
+    device: Device
+    toolchains: tuple[ToolchainId, ...]
+    targets: tuple[Target, ...]
+    started_at: datetime
+    heartbeat_at: datetime
+    stopped_at: datetime | None
+    is_live: bool
+    current_job: str = ""
+
+
+@dataclass(frozen=True)
+class WorkerRegistration:
+    """What a worker says of itself when it starts."""
+
+    id: str
+    host: str
+    pid: int
+    device: Device
+    toolchains: tuple[ToolchainDescription, ...]
+    device_types: tuple[DeviceType, ...]
+    version: str = ""
+
+    @property
+    def targets(self) -> tuple[tuple[DeviceType, ToolchainDescription], ...]:
+        """Every pair that it serves."""
+        return tuple(
+            (device_type, toolchain)
+            for device_type in self.device_types
+            for toolchain in self.toolchains
+            if toolchain.can_serve(device_type)
+        )
+
+
+@dataclass(frozen=True)
+class AttemptOutcome:
+    """What a successful attempt leaves to be filed.
+
+    Attributes:
+        engine: digest of the engine's bytes; none for a benchmark of a filed engine.
+        build: facts of the build, as `BuildOutput` has them.
+        accuracy: as JSON; none if the engine could not be run here.
+        unverified_reason: why not, in that case.
+        measurements: as JSON.
+        samples: digest of the raw samples.
+        timing_cache: digest of the timing cache after the build.
+        seconds: wall time of each phase.
+        environment: facts of the child process.
+    """
+
+    engine: Digest | None
+    build: Mapping[str, Any]
+    accuracy: Mapping[str, Any] | None
+    unverified_reason: str
+    measurements: tuple[Mapping[str, Any], ...]
+    samples: Digest | None
+    timing_cache: Digest | None
+    seconds: Mapping[str, float]
+    environment: Mapping[str, Any]

@@ -1,0 +1,1 @@
+"""One use case a file; they know the ports, never what stands behind them."""

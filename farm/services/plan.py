@@ -1,0 +1,179 @@
+"""Plan a submission: the matrix of (target x precision), checked, before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from farm.domain.benchmarks import BenchmarkSpec
+from farm.domain.errors import InvalidSpecError, UnsupportedTargetError
+from farm.domain.specs import BuildSpec, profile_from_batches, profile_from_shapes, shapes_at_batch
+from farm.domain.suggestions import did_you_mean
+from farm.domain.toolchains import PRECISIONS
+from farm.services.targets import resolve_targets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from farm.domain.models import Model
+    from farm.domain.shapes import Shape, ShapeRange
+    from farm.domain.targets import Target
+    from farm.domain.toolchains import ToolchainDescription
+    from farm.services.ports import Transaction
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What a user asks for, in the user's own words.
+
+    Attributes:
+        gpus: words for device types; empty for all that are known.
+        toolchains: words for toolchains; empty for the newest of each.
+        precisions: one cell for each on every target.
+        min_shapes: smallest shapes of dynamic inputs.
+        opt_shapes: the shapes to tune for.
+        max_shapes: largest shapes.
+        batches: batch sizes to measure; they make the profile where no shapes are given.
+        options: builder options; `toolchain:option` is for that toolchain alone.
+        salt: another text builds the same cells anew.
+        skip_unsupported: leave out the cells that a toolchain can not do, instead of refusing.
+    """
+
+    gpus: tuple[str, ...] = ()
+    toolchains: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ("fp32",)
+    min_shapes: Mapping[str, Shape] = field(default_factory=dict)
+    opt_shapes: Mapping[str, Shape] = field(default_factory=dict)
+    max_shapes: Mapping[str, Shape] = field(default_factory=dict)
+    batches: tuple[int, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    salt: str = ""
+    skip_unsupported: bool = False
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One cell of the matrix.
+
+    Attributes:
+        slug: of the device type.
+        spec: what would be built.
+        has_live_worker: whether somebody could build it now.
+    """
+
+    slug: str
+    spec: BuildSpec
+    has_live_worker: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a request comes to.
+
+    Attributes:
+        cells: what can be built, in the order asked for.
+        refused: what can not, with the reason; empty unless `skip_unsupported`.
+        batches: the batch sizes that will be measured.
+        notes: what a user should know, such as options that do not apply everywhere.
+    """
+
+    cells: tuple[PlannedCell, ...]
+    refused: tuple[tuple[str, str], ...]
+    batches: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -> Plan:
+    """Checks a request against the model, the fleet and the toolchains.
+
+    Raises:
+        InvalidSpecError: shapes, batches, options or precisions are wrong.
+        UnsupportedTargetError: a device or toolchain is unknown, or can not do what is asked.
+    """
+    for precision in request.precisions:
+        if precision not in PRECISIONS:
+            raise InvalidSpecError(f"unknown precision {precision!r}", hint=did_you_mean(precision, PRECISIONS))
+    profile, batches = _profile(model, request)
+    targets = resolve_targets(transaction, request.gpus, request.toolchains)
+    options, notes = _options_by_toolchain(request.options, [toolchain for _, _, toolchain in targets])
+    live = {target for worker in transaction.fleet.workers() if worker.is_live for target in worker.targets}
+    cells: list[PlannedCell] = []
+    refused: list[tuple[str, str]] = []
+    for slug, target, toolchain in targets:
+        for precision in dict.fromkeys(request.precisions):
+            reason = toolchain.why_not(precision)
+            if reason:
+                refused.append((f"{slug} · {target.toolchain} · {precision}", reason))
+                continue
+            spec = BuildSpec(
+                model_sha256=model.digest.sha256,
+                target=target,
+                precision=precision,
+                builder_config=options[toolchain.id],
+                profiles=(profile,) if profile else (),
+                salt=request.salt,
+            )
+            cells.append(PlannedCell(slug, spec, target in live))
+    if refused and (not request.skip_unsupported or not cells):
+        lines = "; ".join(f"{cell}: {reason}" for cell, reason in refused)
+        raise UnsupportedTargetError(
+            f"{len(refused)} of {len(refused) + len(cells)} cells can not be built, so nothing was queued. {lines}",
+            hint="Ask for other precisions or targets, or leave these cells out with --skip-unsupported."
+            if cells
+            else "Ask for another precision or target.",
+        )
+    return Plan(tuple(cells), tuple(refused), batches, tuple(notes))
+
+
+def _profile(model: Model, request: BuildRequest) -> tuple[dict[str, ShapeRange], tuple[int, ...]]:
+    """The optimization profile, and the batch sizes to measure, each of them inside it."""
+    BenchmarkSpec(batches=request.batches)
+    has_shapes = bool(request.min_shapes or request.opt_shapes or request.max_shapes)
+    if has_shapes or not request.batches or not any(tensor.is_dynamic for tensor in model.inputs):
+        profile = profile_from_shapes(model, request.min_shapes, request.opt_shapes, request.max_shapes)
+    else:
+        profile = profile_from_batches(model, request.batches)
+    batches = tuple(dict.fromkeys(request.batches)) or _batches_of(model, profile)
+    for batch in batches:
+        shapes_at_batch(model, profile, batch)
+    return profile, batches
+
+
+def _batches_of(model: Model, profile: Mapping[str, ShapeRange]) -> tuple[int, ...]:
+    """Without a wish: the smallest, the tuned-for and the largest batch of the profile."""
+    for tensor in model.inputs:
+        if tensor.name in profile and tensor.shape[:1] == (-1,):
+            span = profile[tensor.name]
+            return tuple(sorted({span.min[0], span.opt[0], span.max[0]} - {0}))
+    first = [tensor.shape[0] for tensor in model.inputs if tensor.shape and tensor.shape[0] > 0]
+    return (first[0] if first else 1,)
+
+
+def _options_by_toolchain(
+    options: Mapping[str, Any], toolchains: Sequence[ToolchainDescription]
+) -> tuple[dict[Any, dict[str, Any]], list[str]]:
+    """Each toolchain's own options, canonical; one that no toolchain knows is an error."""
+    chosen: dict[Any, dict[str, Any]] = {toolchain.id: {} for toolchain in toolchains}
+    notes = []
+    for key, value in options.items():
+        scope, colon, name = key.partition(":")
+        name, scope = (name, scope) if colon else (key, "")
+        scoped = [t for t in toolchains if not scope or t.id.matches(scope)]
+        takers = [t for t in scoped if name in {option.name for option in t.options}]
+        if not scoped:
+            raise InvalidSpecError(
+                f"builder option {key!r} is for a toolchain that builds no cell here",
+                hint=did_you_mean(scope, {t.id.name for t in toolchains}),
+            )
+        if not takers:
+            known = {option.name for t in scoped for option in t.options}
+            names = ", ".join(sorted({str(t.id) for t in scoped}))
+            raise InvalidSpecError(f"no builder option {name!r} in {names}", hint=did_you_mean(name, known))
+        for toolchain in takers:
+            chosen[toolchain.id][name] = value
+        others = sorted({str(t.id) for t in scoped} - {str(t.id) for t in takers})
+        if others:
+            notes.append(f"{name} does not exist in {', '.join(others)} and has no effect there")
+    return {t.id: t.normalise(chosen[t.id]) for t in toolchains}, notes
+
+

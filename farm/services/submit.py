@@ -1,0 +1,111 @@
+"""Submit a plan: the same spec is built once, whoever asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from farm.domain.errors import InvalidRequestError
+from farm.domain.jobs import JobKind
+from farm.domain.work import Cell, Disposition, JobRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from farm.domain.filing import Engine
+    from farm.domain.models import Model
+    from farm.domain.work import ModelName, Submission
+    from farm.services.plan import Plan
+    from farm.services.ports import ArtifactStore, Database, Transaction
+
+
+@dataclass(frozen=True)
+class SubmitOrder:
+    """Everything about a submission that is not in the plan.
+
+    Attributes:
+        name: what the model is called from now on.
+        user: who asks.
+        tags: words of the user's own.
+        job: how the jobs are to measure and verify, and how often they may be tried.
+    """
+
+    name: str
+    user: str
+    tags: dict[str, str]
+    job: JobRequest
+
+
+def keep_model(store: ArtifactStore, model: Model, folder: Path, progress: Callable[[str], None]) -> None:
+    """Copies a model's files into the store, except those that are there.
+
+    Raises:
+        StoreUnavailableError: the store is missing, full, or can not be written.
+        InvalidRequestError: a file changed since it was read.
+    """
+    for file in model.files:
+        if store.has(file.digest):
+            continue
+        progress(f"storing {file.name}")
+        if store.put_file(folder / file.name) != file.digest:
+            raise InvalidRequestError(f"{file.name} changed while it was read", hint="Submit it again.")
+
+
+def submit_plan(database: Database, model: Model, plan: Plan, order: SubmitOrder) -> Submission:
+    """Files the submission; when this returns, nothing of it can get lost.
+
+    Every cell is answered by a filed engine, shares the job that is already at it, or gets a new one.
+
+    Raises:
+        DatabaseUnavailableError: nothing was filed.
+    """
+    with database.transaction() as transaction:
+        transaction.models.add(model)
+        name = transaction.models.name(order.name, model.digest.sha256)
+        request = replace(order.job, benchmark=replace(order.job.benchmark, batches=plan.batches))
+        cells = [_cell(transaction, position, plan, request) for position in range(len(plan.cells))]
+        return transaction.jobs.add_submission(
+            name=name, user=order.user, tags=order.tags, cells=cells, request=_summary(name, plan, request)
+        )
+
+
+def _cell(transaction: Transaction, position: int, plan: Plan, request: JobRequest) -> Cell:
+    spec = plan.cells[position].spec
+    engine = transaction.engines.find(spec)
+    if engine is not None:
+        if not needs_measuring(engine, request):
+            return Cell(position, spec, Disposition.BUILT, engine.job_id, engine.id)
+        request = replace(request, kind=JobKind.BENCHMARK)
+    job = transaction.jobs.active(spec, request)
+    if job is not None:
+        wanted = tuple(sorted({*job.request.benchmark.batches, *request.benchmark.batches}))
+        if wanted != job.request.benchmark.batches:
+            # Has an effect only while the job waits; a running one measures what it was given.
+            transaction.jobs.widen(
+                job, replace(job.request, benchmark=replace(job.request.benchmark, batches=wanted))
+            )
+        return Cell(position, spec, Disposition.SHARED, job.id, engine.id if engine else None)
+    job = transaction.jobs.add(spec, request)
+    return Cell(position, spec, Disposition.QUEUED, job.id, engine.id if engine else None)
+
+
+def needs_measuring(engine: Engine, request: JobRequest) -> bool:
+    """Whether a filed engine lacks figures that the request asks for."""
+    if not engine.is_verified:
+        # Nothing here can run it, so there is nothing to measure with.
+        return False
+    if set(request.benchmark.batches) - engine.measured_batches():
+        return True
+    wanted = request.verification.inputs_sha256
+    return bool(wanted) and all(run.inputs_sha256 != wanted for run in engine.runs)
+
+
+def _summary(name: ModelName, plan: Plan, request: JobRequest) -> dict[str, object]:
+    return {
+        "model": f"{name.name}@{name.version}",
+        "cells": [f"{cell.slug} · {cell.spec.target.toolchain} · {cell.spec.precision}" for cell in plan.cells],
+        "refused": [list(pair) for pair in plan.refused],
+        "batches": list(plan.batches),
+        "inputs_sha256": request.verification.inputs_sha256,
+    }

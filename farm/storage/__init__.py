@@ -1,0 +1,1 @@
+"""The ports over a database, a folder of artifacts, and ONNX files."""

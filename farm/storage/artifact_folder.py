@@ -1,0 +1,183 @@
+"""The artifact store in a folder: content-addressed, atomic, verified on read."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from farm.domain.digests import Digest, chunks_of
+from farm.domain.errors import CorruptArtifactError, NotFoundError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_INCOMING = "incoming"
+
+
+class ArtifactFolder:
+    """Implements `ArtifactStore` in `root/aa/bb/<sha256>`.
+
+    A file appears under its digest by a hard link from a complete, synced temporary file, so it is
+    whole or absent whatever is killed when.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(self) -> None:
+        """Makes the folder.
+
+        Raises:
+            StoreUnavailableError: it can not be made.
+        """
+        with self._translated():
+            (self.root / _INCOMING).mkdir(parents=True, exist_ok=True)
+
+    def put_file(self, path: Path) -> Digest:
+        """Keeps a file's bytes.
+
+        Raises:
+            StoreUnavailableError: the store is missing, full, or can not be written.
+        """
+        with path.open("rb") as stream:
+            return self._put(chunks_of(stream))
+
+    def put_bytes(self, data: bytes) -> Digest:
+        """Keeps a few bytes.
+
+        Raises:
+            StoreUnavailableError: the store is missing, full, or can not be written.
+        """
+        return self._put([data])
+
+    def has(self, digest: Digest) -> bool:
+        """Whether the bytes are there, in their full size."""
+        try:
+            return self.path_of(digest).stat().st_size == digest.size_bytes
+        except OSError:
+            return False
+
+    def path_of(self, digest: Digest) -> Path:
+        """Where the bytes lie, or would."""
+        return self.root / digest.sha256[:2] / digest.sha256[2:4] / digest.sha256
+
+    def chunks(self, digest: Digest) -> Iterator[bytes]:
+        """The bytes in chunks.
+
+        Raises:
+            NotFoundError: the store has no such artifact.
+            CorruptArtifactError: raised at the end, if these are not the digest's bytes.
+        """
+        seen, size = hashlib.sha256(), 0
+        try:
+            stream = self.path_of(digest).open("rb")
+        except FileNotFoundError:
+            raise self._missing(digest) from None
+        with stream:
+            for chunk in chunks_of(stream):
+                seen.update(chunk)
+                size += len(chunk)
+                yield chunk
+        if seen.hexdigest() != digest.sha256 or size != digest.size_bytes:
+            raise CorruptArtifactError(
+                f"artifact {digest.short} was altered: {self.path_of(digest)} holds {size} bytes with sha256 "
+                f"{seen.hexdigest()[:12]}…, not {digest.size_bytes} with {digest.short}…",
+                hint="Nothing was handed out. Find out what wrote there; then remove the file and rebuild.",
+            )
+
+    def fetch(self, digest: Digest, destination: Path, progress: Callable[[int], None] | None = None) -> None:
+        """Writes the bytes to a file, which appears complete and verified or not at all.
+
+        Raises:
+            NotFoundError: the store has no such artifact.
+            CorruptArtifactError: the stored bytes are not the digest's.
+            StoreUnavailableError: the destination can not be written.
+        """
+        with _appearing(destination) as stream:
+            done = 0
+            for chunk in self.chunks(digest):
+                stream.write(chunk)
+                done += len(chunk)
+                if progress is not None:
+                    progress(done)
+
+    def _put(self, chunks: Iterable[bytes]) -> Digest:
+        seen, size = hashlib.sha256(), 0
+        with self._translated():
+            descriptor, name = tempfile.mkstemp(dir=self.root / _INCOMING)
+            try:
+                with os.fdopen(descriptor, "wb") as stream:
+                    for chunk in chunks:
+                        seen.update(chunk)
+                        size += len(chunk)
+                        stream.write(chunk)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                    os.fchmod(stream.fileno(), 0o444)
+                digest = Digest(seen.hexdigest(), size)
+                self._link(Path(name), digest)
+            finally:
+                Path(name).unlink(missing_ok=True)
+        return digest
+
+    def _link(self, temporary: Path, digest: Digest) -> None:
+        final = self.path_of(digest)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(temporary, final)
+        except FileExistsError:
+            if self.has(digest):
+                return
+            # A file of another size under this name is damage: the good bytes take its place.
+            temporary.replace(final)
+        folder = os.open(final.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _missing(self, digest: Digest) -> NotFoundError | StoreUnavailableError:
+        if not self.root.is_dir():
+            return StoreUnavailableError(
+                f"the artifact store {self.root} is missing", hint="Is it mounted? FARM_STORE says where it is."
+            )
+        return NotFoundError(
+            f"the artifact store {self.root} has no {digest.short}", hint="It was removed; rebuild what it was."
+        )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _store_error(self.root, error) from error
+
+
+@contextmanager
+def _appearing(destination: Path) -> Iterator[BinaryIO]:
+    """A file that takes its name only at the end of the block."""
+    partial = destination.with_name(f".{destination.name}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(destination)
+    except OSError as error:
+        raise _store_error(destination, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _store_error(place: Path, error: OSError) -> StoreUnavailableError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreUnavailableError(f"no space left at {place}", hint="Free some space, then try again.")
+    if error.errno == errno.ENOENT:
+        return StoreUnavailableError(f"{place} is missing", hint="Is it mounted? FARM_STORE says where the store is.")
+    return StoreUnavailableError(f"{place} can not be written: {error.strerror}", hint="Check its owner and mode.")
+

@@ -1,0 +1,73 @@
+"""Rows of engines, runs and measurements as values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from farm.domain.accuracy import Accuracy
+from farm.domain.benchmarks import LatencySummary, Measurement
+from farm.domain.digests import Digest
+from farm.domain.filing import Engine, Run
+from farm.domain.specs import BuildSpec
+
+if TYPE_CHECKING:
+    from sqlalchemy import Row
+
+
+def engine_from_row(row: Row[Any], runs: tuple[Run, ...]) -> Engine:
+    """A row of `engines` with the size of its artifact beside it."""
+    return Engine(
+        id=row.id,
+        spec=BuildSpec.from_json(row.spec),
+        digest=Digest(row.artifact_sha256, row.size_bytes),
+        build_s=row.build_s,
+        precision_note=row.precision_note,
+        device_memory_bytes=row.device_memory_bytes,
+        layers=row.layers,
+        unverified_reason=row.unverified_reason,
+        job_id=row.job_id,
+        created_at=row.created_at,
+        runs=runs,
+    )
+
+
+def run_from_row(row: Row[Any], measurements: tuple[Measurement, ...]) -> Run:
+    """A row of `runs` with the size of its samples beside it."""
+    return Run(
+        id=row.id,
+        engine_id=row.engine_id,
+        device_uuid=row.device_uuid,
+        driver_version=row.driver_version,
+        host=row.host,
+        started_at=row.started_at,
+        accuracy=Accuracy.from_json(row.accuracy) if row.accuracy else None,
+        measurements=measurements,
+        samples=Digest(row.samples_sha256, row.samples_size_bytes) if row.samples_sha256 else None,
+        inputs_sha256=row.benchmark.get("inputs_sha256", ""),
+        taints=tuple(row.taints),
+    )
+
+
+def measurement_from_row(row: Row[Any]) -> Measurement:
+    """A row of `measurements`."""
+
+    def summary(prefix: str) -> LatencySummary | None:
+        if getattr(row, f"{prefix}_median_ms") is None:
+            return None
+        names = ("median", "mean", "min", "max", "p90", "p95", "p99", "std")
+        figures = {f"{name}_ms": getattr(row, f"{prefix}_{name}_ms") for name in names}
+        return LatencySummary(**figures, count=row.iterations)
+
+    compute, latency = summary("compute"), summary("latency")
+    assert compute is not None  # noqa: S101 - the columns are not nullable
+    assert latency is not None  # noqa: S101
+    return Measurement(
+        batch=row.batch,
+        shapes={name: tuple(shape) for name, shape in row.shapes.items()},
+        compute=compute,
+        latency=latency,
+        throughput_per_s=row.throughput_per_s,
+        h2d=summary("h2d"),
+        d2h=summary("d2h"),
+        graph=row.method == "cuda-graph",
+    )

@@ -1,0 +1,99 @@
+"""Rows of submissions, jobs and attempts as values, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from farm.domain.accuracy import VerificationSpec
+from farm.domain.benchmarks import BenchmarkSpec
+from farm.domain.digests import Digest, digest_of_json
+from farm.domain.jobs import AttemptState, JobKind, JobState
+from farm.domain.specs import BuildSpec
+from farm.domain.work import Attempt, Cell, Disposition, Job, JobRequest
+from farm.storage.rows import failure_from_row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Row
+
+
+def dedup_sha256(spec: BuildSpec, request: JobRequest) -> str:
+    """What two requests must share to be one job: the key, and for a benchmark what it measures."""
+    parts: list[Any] = [request.kind.value, spec.digest.sha256]
+    if request.kind is JobKind.BENCHMARK:
+        parts += [sorted(request.benchmark.batches), request.verification.inputs_sha256]
+    return digest_of_json(parts).sha256
+
+
+def request_as_json(request: JobRequest) -> dict[str, Any]:
+    """The document in `jobs.request`."""
+    return {
+        "kind": request.kind.value,
+        "benchmark": request.benchmark.as_json(),
+        "verification": request.verification.as_json(),
+        "max_attempts": request.max_attempts,
+        "deadline_s": request.deadline_s,
+    }
+
+
+def request_from_json(value: Mapping[str, Any]) -> JobRequest:
+    """The inverse of `request_as_json`."""
+    return JobRequest(
+        kind=JobKind(value["kind"]),
+        benchmark=BenchmarkSpec.from_json(value["benchmark"]),
+        verification=VerificationSpec.from_json(value["verification"]),
+        max_attempts=value["max_attempts"],
+        deadline_s=value["deadline_s"],
+    )
+
+
+def job_from_row(row: Row[Any]) -> Job:
+    """A row of `jobs`."""
+    return Job(
+        id=row.id,
+        state=JobState(row.state),
+        spec=BuildSpec.from_json(row.spec),
+        request=request_from_json(row.request),
+        attempts=row.attempts,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+        worker_id=row.worker_id,
+        cancel_requested=row.cancel_requested_at is not None,
+        not_before=row.not_before,
+        lease_until=row.lease_until,
+        failure=failure_from_row(row),
+    )
+
+
+def attempt_from_row(row: Row[Any]) -> Attempt:
+    """A row of `attempts` with the size of its log beside it."""
+    return Attempt(
+        id=row.id,
+        job_id=row.job_id,
+        number=row.number,
+        state=AttemptState(row.state),
+        worker_id=row.worker_id,
+        host=row.host,
+        device_uuid=row.device_uuid,
+        driver_version=row.driver_version,
+        phase=row.phase,
+        fraction=row.phase_fraction,
+        message=row.phase_message,
+        claimed_at=row.claimed_at,
+        finished_at=row.finished_at,
+        failure=failure_from_row(row),
+        log=Digest(row.log_sha256, row.log_size_bytes) if row.log_sha256 else None,
+        seconds=row.seconds,
+    )
+
+
+def cell_from_row(row: Row[Any]) -> Cell:
+    """A row of `cells`."""
+    return Cell(
+        row.position,
+        BuildSpec.from_json(row.spec),
+        Disposition(row.disposition),
+        row.job_id or "",
+        row.engine_id,
+    )

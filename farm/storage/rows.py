@@ -1,0 +1,43 @@
+"""Statements that every table needs, and values that several tables hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.dialects import postgresql, sqlite
+
+from farm.domain.jobs import Failure, FailureClass
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row, Table
+
+
+def insert_once(connection: Connection, table: Table, **values: Any) -> bool:
+    """Inserts a row unless one like it is there, by any unique key; whether it did."""
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
+    return bool(connection.execute(statement).rowcount == 1)
+
+
+def failure_values(failure: Failure | None) -> dict[str, str]:
+    """The columns of a failure; empty texts for none."""
+    return {
+        "failure_class": failure.failure_class.value if failure else "",
+        "failure_code": failure.code if failure else "",
+        "failure_message": failure.message if failure else "",
+        "failure_hint": failure.hint if failure else "",
+        "failure_phase": failure.phase if failure else "",
+    }
+
+
+def failure_from_row(row: Row[Any]) -> Failure | None:
+    """The failure in a row's columns."""
+    if not row.failure_class:
+        return None
+    return Failure(
+        FailureClass(row.failure_class),
+        row.failure_code,
+        row.failure_message,
+        row.failure_hint,
+        row.failure_phase,
+    )

@@ -1,0 +1,239 @@
+"""Engines, runs, measurements and builder caches in SQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select, update
+
+from farm.domain.benchmarks import LatencySummary, Measurement
+from farm.domain.digests import Digest, digest_of_json
+from farm.domain.errors import NotFoundError
+from farm.domain.filing import Engine, HistoryEntry, Run
+from farm.storage.columns import DatabaseNow
+from farm.storage.engine_rows import engine_from_row, measurement_from_row, run_from_row
+from farm.storage.rows import insert_once
+from farm.storage.sql_fleet import SqlFleetCatalog
+from farm.storage.tables import artifacts, engines, measurements, model_names, runs, timing_caches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from farm.domain.specs import BuildSpec
+    from farm.domain.targets import Target
+    from farm.domain.work import Attempt, AttemptOutcome, Job
+
+
+class SqlEngineFiles:
+    """Implements `EngineFiles`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._fleet = SqlFleetCatalog(connection)
+
+    def find(self, spec: BuildSpec) -> Engine | None:
+        """The engine under a key."""
+        found = self._engines(engines.c.spec_sha256 == spec.digest.sha256)
+        return found[0] if found else None
+
+    def get(self, engine_id: int) -> Engine:
+        """An engine by its number.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        found = self._engines(engines.c.id == engine_id)
+        if not found:
+            raise NotFoundError(f"there is no engine {engine_id}")
+        return found[0]
+
+    def engines(self, *, model_sha256: str | None = None) -> list[Engine]:
+        """Engines with their runs, oldest first."""
+        return self._engines(*([] if model_sha256 is None else [engines.c.model_sha256 == model_sha256]))
+
+    def file(self, job: Job, attempt: Attempt, outcome: AttemptOutcome) -> int:
+        """Files what an attempt made; the engine's number.
+
+        The unique key on the spec makes the first one the winner; an engine that is filed already
+        keeps its bytes, and only the run is added.
+        """
+        if outcome.engine is not None:
+            self.add_artifact(outcome.engine, "engine")
+            insert_once(
+                self._connection,
+                engines,
+                spec_sha256=job.spec.digest.sha256,
+                spec=job.spec.as_json(),
+                model_sha256=job.spec.model_sha256,
+                device_type_id=self._fleet.device_type_id(job.spec.target.device_type),
+                toolchain_id=self._fleet.toolchain_id(job.spec.target.toolchain),
+                precision=job.spec.precision,
+                artifact_sha256=outcome.engine.sha256,
+                job_id=job.id,
+                attempt_id=attempt.id,
+                build_s=outcome.seconds.get("build", 0.0),
+                precision_note=outcome.build.get("precision_note", ""),
+                device_memory_bytes=outcome.build.get("device_memory_bytes", 0),
+                layers=outcome.build.get("layers", 0),
+                details=outcome.build.get("details", {}),
+                unverified_reason=outcome.unverified_reason,
+                created_at=DatabaseNow(),
+            )
+        engine = self.find(job.spec)
+        if engine is None:
+            raise NotFoundError(f"job {job.id} measured an engine that is not filed")
+        if outcome.accuracy is not None or outcome.measurements:
+            self._file_run(engine.id, job, attempt, outcome)
+        return engine.id
+
+    def history(self, *, name: str, since: datetime | None, include_tainted: bool) -> list[HistoryEntry]:
+        """Measurements of every version of a name, newest last."""
+        query = select(model_names).where(model_names.c.name == name).order_by(model_names.c.version)
+        found: list[HistoryEntry] = []
+        for version in self._connection.execute(query):
+            for engine in self.engines(model_sha256=version.model_sha256):
+                found += [
+                    HistoryEntry(name, version.version, engine, run, measurement)
+                    for run in engine.runs
+                    if (since is None or run.started_at >= since) and (include_tainted or not run.taints)
+                    for measurement in run.measurements
+                ]
+        return sorted(found, key=lambda entry: (entry.run.started_at, entry.run.id, entry.measurement.batch))
+
+    def timing_cache(self, target: Target, flags: str) -> Digest | None:
+        """The timing cache to lend to a build."""
+        row = self._connection.execute(
+            select(artifacts.c.sha256, artifacts.c.size_bytes)
+            .join(timing_caches, timing_caches.c.artifact_sha256 == artifacts.c.sha256)
+            .where(*self._of_target(target, flags))
+        ).one_or_none()
+        return None if row is None else Digest(row.sha256, row.size_bytes)
+
+    def keep_timing_cache(self, target: Target, flags: str, cache: Digest) -> None:
+        """Files a timing cache in place of the one before."""
+        self.add_artifact(cache, "timing-cache")
+        insert_once(
+            self._connection,
+            timing_caches,
+            device_type_id=self._fleet.device_type_id(target.device_type),
+            toolchain_id=self._fleet.toolchain_id(target.toolchain),
+            flags=flags,
+            artifact_sha256=cache.sha256,
+            updated_at=DatabaseNow(),
+        )
+        self._connection.execute(
+            update(timing_caches)
+            .where(*self._of_target(target, flags))
+            .values(artifact_sha256=cache.sha256, updated_at=DatabaseNow())
+        )
+
+    def artifact(self, sha256: str) -> Digest:
+        """The whole digest of an artifact that was noted.
+
+        Raises:
+            NotFoundError: nobody noted it.
+        """
+        query = select(artifacts.c.size_bytes).where(artifacts.c.sha256 == sha256)
+        size = self._connection.execute(query).scalar_one_or_none()
+        if size is None:
+            raise NotFoundError(f"no artifact {sha256[:12]} is filed")
+        return Digest(sha256, size)
+
+    def add_artifact(self, digest: Digest, kind: str) -> None:
+        """Notes what an artifact of the store is."""
+        insert_once(
+            self._connection,
+            artifacts,
+            sha256=digest.sha256,
+            size_bytes=digest.size_bytes,
+            kind=kind,
+            created_at=DatabaseNow(),
+        )
+
+    def _of_target(self, target: Target, flags: str) -> list[Any]:
+        return [
+            timing_caches.c.device_type_id == self._fleet.device_type_id(target.device_type),
+            timing_caches.c.toolchain_id == self._fleet.toolchain_id(target.toolchain),
+            timing_caches.c.flags == flags,
+        ]
+
+    def _file_run(self, engine_id: int, job: Job, attempt: Attempt, outcome: AttemptOutcome) -> None:
+        if outcome.samples is not None:
+            self.add_artifact(outcome.samples, "samples")
+        run_id = self._connection.execute(
+            insert(runs)
+            .values(
+                engine_id=engine_id,
+                attempt_id=attempt.id,
+                device_uuid=attempt.device_uuid,
+                driver_version=attempt.driver_version,
+                host=attempt.host,
+                started_at=DatabaseNow(),
+                accuracy=outcome.accuracy,
+                samples_sha256=outcome.samples.sha256 if outcome.samples else None,
+                benchmark={
+                    **job.request.benchmark.as_json(),
+                    "inputs_sha256": job.request.verification.inputs_sha256,
+                },
+                environment=dict(outcome.environment),
+                taints=[],
+            )
+            .returning(runs.c.id)
+        ).scalar_one()
+        rows = [_measurement_values(run_id, Measurement.from_json(value)) for value in outcome.measurements]
+        if rows:
+            self._connection.execute(insert(measurements), rows)
+
+    def _engines(self, *conditions: Any) -> list[Engine]:
+        query = (
+            select(engines, artifacts.c.size_bytes)
+            .join(artifacts, artifacts.c.sha256 == engines.c.artifact_sha256)
+            .where(*conditions)
+            .order_by(engines.c.id)
+        )
+        rows = self._connection.execute(query).all()
+        of_engine = self._runs([row.id for row in rows])
+        return [engine_from_row(row, tuple(of_engine.get(row.id, ()))) for row in rows]
+
+    def _runs(self, engine_ids: Sequence[int]) -> dict[int, list[Run]]:
+        if not engine_ids:
+            return {}
+        query = (
+            select(runs, artifacts.c.size_bytes.label("samples_size_bytes"))
+            .outerjoin(artifacts, artifacts.c.sha256 == runs.c.samples_sha256)
+            .where(runs.c.engine_id.in_(engine_ids))
+            .order_by(runs.c.id)
+        )
+        rows = self._connection.execute(query).all()
+        of_run: dict[int, list[Measurement]] = {}
+        wanted = select(measurements).where(measurements.c.run_id.in_([row.id for row in rows]))
+        for row in self._connection.execute(wanted.order_by(measurements.c.id)):
+            of_run.setdefault(row.run_id, []).append(measurement_from_row(row))
+        found: dict[int, list[Run]] = {}
+        for row in rows:
+            found.setdefault(row.engine_id, []).append(run_from_row(row, tuple(of_run.get(row.id, ()))))
+        return found
+
+
+def _measurement_values(run_id: int, measurement: Measurement) -> dict[str, Any]:
+    def figures(prefix: str, summary: LatencySummary | None) -> dict[str, float | None]:
+        names = ("median", "mean", "min", "max", "p90", "p95", "p99", "std")
+        return {f"{prefix}_{name}_ms": summary and getattr(summary, f"{name}_ms") for name in names}
+
+    shapes = {name: list(shape) for name, shape in measurement.shapes.items()}
+    return {
+        "run_id": run_id,
+        "batch": measurement.batch,
+        "shapes": shapes,
+        "shapes_sha256": digest_of_json(shapes).sha256,
+        "method": "cuda-graph" if measurement.graph else "plain",
+        "iterations": measurement.compute.count,
+        **figures("compute", measurement.compute),
+        **figures("latency", measurement.latency),
+        **figures("h2d", measurement.h2d),
+        **figures("d2h", measurement.d2h),
+        "throughput_per_s": measurement.throughput_per_s,
+    }

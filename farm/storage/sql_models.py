@@ -1,0 +1,140 @@
+"""Models and their names in SQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import desc, func, insert, select
+
+from farm.domain.digests import Digest
+from farm.domain.errors import InvalidRequestError, NotFoundError
+from farm.domain.models import Model, ModelFile, Tensor
+from farm.domain.suggestions import did_you_mean
+from farm.domain.work import ModelName
+from farm.storage.columns import DatabaseNow
+from farm.storage.rows import insert_once
+from farm.storage.tables import artifacts, model_names, models
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
+
+
+class SqlModelCatalog:
+    """Implements `ModelCatalog`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, model: Model) -> None:
+        """Files a model; the same content twice is the same model."""
+        for file in model.files:
+            insert_once(
+                self._connection,
+                artifacts,
+                sha256=file.digest.sha256,
+                size_bytes=file.digest.size_bytes,
+                kind="model",
+                created_at=DatabaseNow(),
+            )
+        insert_once(
+            self._connection,
+            models,
+            sha256=model.digest.sha256,
+            size_bytes=model.digest.size_bytes,
+            files=[{"name": file.name, "digest": str(file.digest)} for file in model.files],
+            inputs=[_tensor_as_json(tensor) for tensor in model.inputs],
+            outputs=[_tensor_as_json(tensor) for tensor in model.outputs],
+            operators=dict(model.operators),
+            opset=model.opset,
+            ir_version=model.ir_version,
+            producer=model.producer,
+            parameters=model.parameters,
+            created_at=DatabaseNow(),
+        )
+
+    def get(self, sha256: str) -> Model:
+        """A model by its content.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        row = self._connection.execute(select(models).where(models.c.sha256 == sha256)).one_or_none()
+        if row is None:
+            raise NotFoundError(f"no model {sha256[:12]} is filed")
+        return _model_from_row(row)
+
+    def name(self, name: str, sha256: str) -> ModelName:
+        """What the name means from now on: its latest version, or a new one for other content."""
+        latest = self._latest(name)
+        if latest is not None and latest.model_sha256 == sha256:
+            return latest
+        version = latest.version + 1 if latest else 1
+        self._connection.execute(
+            insert(model_names).values(name=name, version=version, model_sha256=sha256, created_at=DatabaseNow())
+        )
+        found = self._latest(name)
+        assert found is not None  # noqa: S101 - inserted one statement ago, in this transaction
+        return found
+
+    def named(self, reference: str) -> ModelName:
+        """`resnet50`, `resnet50@2`, or a digest's first digits.
+
+        Raises:
+            NotFoundError: nothing has that name.
+            InvalidRequestError: the version is not a number.
+        """
+        name, at, version = reference.partition("@")
+        if at and not version.isdecimal():
+            raise InvalidRequestError(f"not a version: {version!r}", hint=f"Write {name}@1, {name}@2, …")
+        query = select(model_names).where(model_names.c.name == name)
+        if at:
+            query = query.where(model_names.c.version == int(version))
+        row = self._connection.execute(query.order_by(desc(model_names.c.version)).limit(1)).one_or_none()
+        if row is None and len(reference) >= 6:
+            query = select(model_names).where(model_names.c.model_sha256.startswith(reference.lower(), autoescape=True))
+            row = self._connection.execute(query.order_by(desc(model_names.c.created_at)).limit(1)).one_or_none()
+        if row is None:
+            known = self._connection.execute(select(model_names.c.name).distinct()).scalars()
+            hint = f"It has {self._count(name)} version(s): `farm models`." if at and self._count(name) else ""
+            raise NotFoundError(f"no model is named {reference!r}", hint=hint or did_you_mean(name, known))
+        return _name_from_row(row)
+
+    def names(self) -> list[ModelName]:
+        """Every version of every name, newest last."""
+        query = select(model_names).order_by(model_names.c.created_at, model_names.c.name, model_names.c.version)
+        return [_name_from_row(row) for row in self._connection.execute(query)]
+
+    def _latest(self, name: str) -> ModelName | None:
+        query = select(model_names).where(model_names.c.name == name).order_by(desc(model_names.c.version)).limit(1)
+        row = self._connection.execute(query).one_or_none()
+        return None if row is None else _name_from_row(row)
+
+    def _count(self, name: str) -> int:
+        query = select(func.count()).select_from(model_names).where(model_names.c.name == name)
+        return int(self._connection.execute(query).scalar_one())
+
+
+def _name_from_row(row: Row[Any]) -> ModelName:
+    return ModelName(row.name, row.version, row.model_sha256, row.created_at)
+
+
+def _model_from_row(row: Row[Any]) -> Model:
+    return Model(
+        digest=Digest(row.sha256, row.size_bytes),
+        files=tuple(ModelFile(file["name"], Digest.parse(file["digest"])) for file in row.files),
+        inputs=tuple(map(_tensor_from_json, row.inputs)),
+        outputs=tuple(map(_tensor_from_json, row.outputs)),
+        opset=row.opset,
+        ir_version=row.ir_version,
+        producer=row.producer,
+        parameters=row.parameters,
+        operators=row.operators,
+    )
+
+
+def _tensor_as_json(tensor: Tensor) -> dict[str, Any]:
+    return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape), "symbols": list(tensor.symbols)}
+
+
+def _tensor_from_json(value: dict[str, Any]) -> Tensor:
+    return Tensor(value["name"], value["dtype"], tuple(value["shape"]), tuple(value["symbols"]))

@@ -1,0 +1,35 @@
+"""Runs migrations on the engine that `farm.storage.schema` hands over.
+
+On PostgreSQL an advisory lock makes two upgrades at once take turns, and a lock timeout keeps a
+migration from stopping the whole farm behind one long transaction.
+"""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import text
+
+from farm.storage.tables import metadata
+
+#: Any number that nothing else in the database uses.
+_ADVISORY_LOCK = 0x454E4746
+
+
+def run() -> None:
+    """Migrates in one transaction."""
+    engine = context.config.attributes["engine"]
+    with engine.connect() as connection:
+        context.configure(
+            connection=connection,
+            target_metadata=metadata,
+            render_as_batch=connection.dialect.name == "sqlite",
+            compare_type=True,
+        )
+        with context.begin_transaction():
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+            context.run_migrations()
+
+
+run()

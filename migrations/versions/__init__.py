@@ -1,0 +1,1 @@
+"""One file per migration; ids are numbers that sort."""

@@ -1,0 +1,258 @@
+"""`farm worker`: finds devices and interpreters, registers, and runs a consumer."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from farm.domain.errors import FolderInUseError, InvalidRequestError, StoreUnavailableError, UnsupportedTargetError
+from farm.domain.identifiers import new_id
+from farm.domain.suggestions import did_you_mean
+from farm.domain.targets import Device, DeviceKind, DeviceType, Target
+from farm.domain.work import WorkerRegistration
+from workers.attempt import Workplace
+from workers.consumer import Consumer
+from workers.devices import discover_devices
+from workers.interpreters import code_folder, probe_interpreters
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from farm.bootstrap import Farm
+    from farm.domain.targets import ToolchainId
+    from farm.domain.toolchains import ToolchainDescription
+    from workers.interpreters import Interpreter
+
+_log = logging.getLogger(__name__)
+REFERENCE_TOOLCHAIN = "onnxruntime"
+
+
+def choose_devices(words: Sequence[str], *, with_cpu: bool) -> list[Device]:
+    """The devices of this machine that the words mean: a UUID, its beginning, an index, `gpu`, `cpu` or `all`.
+
+    Args:
+        words: what the operator wrote; none for all GPUs, and the CPU if there is no GPU.
+        with_cpu: whether the CPU is served beside GPUs when no word is given.
+
+    Raises:
+        InvalidRequestError: a word means no device here.
+    """
+    found = discover_devices()
+    gpus = [device for device in found if device.device_type.kind is DeviceKind.GPU]
+    if not words:
+        return found if with_cpu or not gpus else gpus
+    chosen: list[Device] = []
+    for word in words:
+        matching = [
+            device
+            for device in found
+            if word == "all"
+            or word == device.device_type.kind.value
+            or device.uuid.lower().startswith(word.lower())
+            or (device in gpus and word == str(device.index))
+        ]
+        if not matching:
+            raise InvalidRequestError(
+                f"this machine has no device {word!r}", hint=did_you_mean(word, [d.uuid for d in found])
+            )
+        chosen += [device for device in matching if device not in chosen]
+    return chosen
+
+
+def served_device_types(device: Device, toolchains: Sequence[ToolchainDescription]) -> tuple[DeviceType, ...]:
+    """What a worker of a device builds for: the device itself, and capabilities built for ahead of time.
+
+    A GPU's worker leaves other capabilities to the hosts without a GPU: its time is worth more.
+    """
+    capabilities = sorted(
+        {
+            capability
+            for toolchain in toolchains
+            if toolchain.serves is DeviceKind.COMPUTE_CAPABILITY
+            for capability in toolchain.compute_capabilities
+        },
+        key=lambda capability: [int(number) for number in capability.split(".")],
+    )
+    if device.device_type.kind is DeviceKind.GPU:
+        capabilities = [c for c in capabilities if c == device.device_type.compute_capability]
+    candidates = [device.device_type, *map(DeviceType.any_of, capabilities)]
+    return tuple(
+        device_type for device_type in candidates if any(t.can_serve(device_type) for t in toolchains)
+    )
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a machine could serve.
+
+    Attributes:
+        device: the one device.
+        toolchains: by id the interpreter it lives in; the first interpreter that has it wins.
+        descriptions: of those toolchains.
+        device_types: what it builds for.
+    """
+
+    device: Device
+    toolchains: dict[ToolchainId, Path]
+    descriptions: tuple[ToolchainDescription, ...]
+    device_types: tuple[DeviceType, ...]
+
+
+def offer_of(device: Device, interpreters: Sequence[Interpreter]) -> Offer:
+    """What a device and some interpreters come to.
+
+    Raises:
+        UnsupportedTargetError: nothing serves the device.
+    """
+    homes: dict[ToolchainId, Path] = {}
+    descriptions: list[ToolchainDescription] = []
+    for interpreter in interpreters:
+        for toolchain in interpreter.toolchains:
+            if toolchain.id not in homes:
+                homes[toolchain.id] = interpreter.path
+                descriptions.append(toolchain)
+    device_types = served_device_types(device, descriptions)
+    if not device_types:
+        raise UnsupportedTargetError(
+            f"no toolchain here serves {device.device_type.slug}",
+            hint="Name an interpreter that has TensorRT: --toolchain-python PATH. `farm doctor` says what is missing.",
+        )
+    useful = tuple(d for d in descriptions if any(d.can_serve(type_) for type_ in device_types))
+    return Offer(device, homes, useful, device_types)
+
+
+class RunningWorker:
+    """A registered worker with its consumer running; a context manager."""
+
+    def __init__(self, farm: Farm, offer: Offer, interpreters: Sequence[Interpreter]) -> None:
+        self._farm = farm
+        self._offer = offer
+        self.id = new_id("w")
+        self.stopping = threading.Event()
+        own = interpreters[0]
+        reference = next((t.id for t in own.toolchains if t.id.name == REFERENCE_TOOLCHAIN), None)
+        place = Workplace(
+            farm=farm,
+            worker_id=self.id,
+            device=offer.device,
+            interpreters=offer.toolchains,
+            reference_python=own.path,
+            reference_toolchain=str(reference) if reference else "",
+            code=code_folder(farm.settings.scratch),
+            stopping=self.stopping,
+        )
+        registration = WorkerRegistration(
+            id=self.id,
+            host=farm.settings.host,
+            pid=os.getpid(),
+            device=offer.device,
+            toolchains=offer.descriptions,
+            device_types=offer.device_types,
+        )
+        with farm.database.transaction() as transaction:
+            self.slugs = transaction.fleet.register(registration)
+        queues = [Target(type_, toolchain.id).queue for type_, toolchain in registration.targets]
+        self._consumer = Consumer(place, queues)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an attempt is running."""
+        return self._consumer.is_busy
+
+    def __enter__(self) -> Self:
+        """Begins to take jobs."""
+        self._consumer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Gives a running job back and leaves."""
+        self._consumer.stop()
+
+
+def probe_machine(farm: Farm, pythons: Sequence[Path]) -> list[Interpreter]:
+    """The interpreters of this machine, the farm's own first.
+
+    Raises:
+        InvalidRequestError: one of those named does not work.
+        StoreUnavailableError: the scratch folder can not be written.
+    """
+    try:
+        farm.settings.scratch.mkdir(parents=True, exist_ok=True)
+        return probe_interpreters(pythons, farm.settings.scratch)
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"the scratch folder {farm.settings.scratch} can not be written: {error.strerror}",
+            hint="FARM_SCRATCH names another.",
+        ) from error
+
+
+def describe_machine(farm: Farm, pythons: Sequence[Path] = ()) -> None:
+    """Files what this machine could serve, so that work can be queued before a worker runs."""
+    interpreters = probe_machine(farm, pythons)
+    for device in choose_devices((), with_cpu=True):
+        try:
+            offer = offer_of(device, interpreters)
+        except UnsupportedTargetError as error:
+            _log.info("%s", error)
+            continue
+        with farm.database.transaction() as transaction:
+            transaction.fleet.describe(offer.device_types, offer.descriptions)
+
+
+def sweep_scratch(folder: Path) -> None:
+    """Removes what attempts of killed workers left, under the folder's lock."""
+    for leftover in folder.glob("j-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+class FolderLock:
+    """One embedded worker per folder; the kernel frees it when the process ends, however it ends."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / "worker.lock"
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        """Takes the folder.
+
+        Raises:
+            FolderInUseError: another process has it.
+            StoreUnavailableError: the folder can not be written.
+        """
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StoreUnavailableError(
+                f"the farm's folder can not be written: {self._path}: {error.strerror}",
+                hint="Choose another with FARM_HOME or --home.",
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+            os.close(descriptor)
+            raise FolderInUseError(
+                f"{self._path.parent} already has a worker: {holder}",
+                hint="It serves what you submit; or choose another folder with --home.",
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"pid {os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Frees the folder."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,411 @@
+"""Supervises attempts: claim, child, heartbeat, deadline, outcome."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from farm.domain.digests import Digest, canonical_json, digest_of_bytes
+from farm.domain.errors import AttemptSupersededError, FarmError
+from farm.domain.jobs import Failure, FailureClass, JobKind, Phase
+from farm.domain.targets import Device, DeviceKind
+from farm.domain.work import AttemptOutcome
+from farm.services.attempts import cancel_attempt, fail_attempt, finish_attempt, release_attempt
+from workers.child.requests import (
+    AttemptRequest,
+    ReferenceRequest,
+    attempt_request_as_json,
+    reference_request_as_json,
+    result_from_json,
+)
+from workers.child_process import ChildEvent, ChildOutcome, ChildProcess
+from workers.device_lock import DeviceLock
+from workers.lease import Lease
+from workers.live_log import LiveLog
+from workers.materials import (
+    ReferenceCache,
+    ReferenceKey,
+    benchmark_shapes,
+    chunk_shapes,
+    lend_timing_cache,
+    place_inputs,
+    place_model,
+)
+from workers.toolchains.toolchain import BuildInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from farm.bootstrap import Farm
+    from farm.domain.models import Model
+    from farm.domain.targets import ToolchainId
+    from farm.domain.work import Attempt, Job
+    from workers.child.requests import AttemptResult
+
+_log = logging.getLogger(__name__)
+#: Computing a reference on the CPU may not take longer.
+REFERENCE_DEADLINE_S = 1800
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a worker works with.
+
+    Attributes:
+        farm: the open farm.
+        worker_id: recorded on attempts.
+        device: the one device that it serves.
+        interpreters: where each toolchain lives.
+        reference_python: an interpreter with ONNX Runtime.
+        reference_toolchain: which ONNX Runtime that is; empty if there is none.
+        code: folder that holds the packages of a child.
+        stopping: set when the worker is told to stop.
+    """
+
+    farm: Farm
+    worker_id: str
+    device: Device
+    interpreters: Mapping[ToolchainId, Path]
+    reference_python: Path
+    reference_toolchain: str
+    code: Path
+    stopping: threading.Event
+
+
+class StoppedError(Exception):
+    """The attempt is to end without an outcome of its own: cancelled, superseded, or the worker stops."""
+
+
+def run_job(place: Workplace, job_id: str) -> None:
+    """Claims a job and sees one attempt of it through; a message for a job that is taken is dropped."""
+    farm = place.farm
+    with farm.database.transaction() as transaction:
+        claimed = transaction.jobs.claim(
+            job_id, worker_id=place.worker_id, device=place.device, lease_s=farm.settings.lease_s
+        )
+        model = transaction.models.get(claimed[0].spec.model_sha256) if claimed else None
+    if claimed is None or model is None:
+        return
+    job, attempt = claimed
+    folder = farm.settings.scratch / f"{job.id}.{attempt.number}"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with Lease(farm.database, attempt, farm.settings.lease_s) as lease:
+            _Attempt(place, job, attempt, model, folder, lease).run()
+    except AttemptSupersededError as error:
+        _log.warning("%s: its result was dropped", error)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Attempt:
+    """One attempt, from the claim to the end."""
+
+    def __init__(
+        self, place: Workplace, job: Job, attempt: Attempt, model: Model, folder: Path, lease: Lease
+    ) -> None:
+        self._place = place
+        self._farm = place.farm
+        self._job = job
+        self._attempt = attempt
+        self._model = model
+        self._folder = folder
+        self._lease = lease
+        self._seconds: dict[str, float] = {}
+        self._deadline = time.monotonic() + job.request.deadline_s
+        self._log_file = folder / "log.txt"
+        self._live = LiveLog(self._log_file)
+        self._event = ChildEvent(Phase.PREPARE, None, "")
+
+    def run(self) -> None:
+        """Ends in exactly one of: finished, failed, cancelled, released, superseded."""
+        database, job, attempt = self._farm.database, self._job, self._attempt
+        try:
+            self._folder.mkdir(parents=True)
+            self._log_file.touch()
+            outcome = self._work()
+            self._report(Phase.UPLOAD, None, "filing")
+            number = finish_attempt(database, job, attempt, outcome, self._keep_log(), self._cache_flags)
+            _log.info("job %s: engine %d filed", job.id, number)
+        except StoppedError:
+            self._end_stopped()
+        except AttemptSupersededError:
+            raise
+        except _ChildFailedError as error:
+            self._fail(error.failure)
+        except FarmError as error:
+            self._fail(
+                Failure(
+                    FailureClass(error.failure_class),
+                    type(error).__name__,
+                    error.message,
+                    error.hint,
+                    self._event.phase.value,
+                )
+            )
+        except OSError as error:
+            self._fail(
+                Failure(
+                    FailureClass.TRANSIENT,
+                    "StoreUnavailableError",
+                    f"the worker's scratch folder failed: {error}",
+                    "Is the disk under FARM_SCRATCH full?",
+                    self._event.phase.value,
+                )
+            )
+
+    @property
+    def _cache_flags(self) -> str:
+        """What a timing cache is specific to beside the target, as far as builder flags go."""
+        spec = self._job.spec
+        return digest_of_bytes(canonical_json([spec.precision, dict(spec.builder_config)])).sha256[:16]
+
+    @property
+    def _can_run_engine(self) -> bool:
+        """Whether this worker's device runs what is built."""
+        wanted = self._job.target.device_type
+        if wanted.kind is DeviceKind.COMPUTE_CAPABILITY:
+            own = self._place.device.device_type
+            return own.kind is DeviceKind.GPU and own.compute_capability == wanted.compute_capability
+        return True
+
+    def _work(self) -> AttemptOutcome:
+        self._report(Phase.PREPARE, None, "fetching the model")
+        begin = time.monotonic()
+        model_path = place_model(self._farm.store, self._model, self._folder / "model", self._prepare)
+        engine_path = self._folder / "engine"
+        is_build = self._job.request.kind is JobKind.BUILD
+        if not is_build:
+            with self._farm.database.reading() as transaction:
+                engine = transaction.engines.find(self._job.spec)
+            if engine is not None:
+                self._farm.store.fetch(engine.digest, engine_path)
+        reference, unverified = self._reference(model_path)
+        self._seconds["prepare"] = time.monotonic() - begin
+        request = self._request(model_path, engine_path, reference, is_build=is_build)
+        result = self._in_child(request)
+        if result.failure is not None:
+            raise _ChildFailedError(result.failure)
+        self._seconds.update(result.seconds)
+        return self._upload(request, result, unverified)
+
+    def _reference(self, model_path: Path) -> tuple[Path | None, str]:
+        """The folder of inputs and reference outputs; or none, and why there is none."""
+        if not self._can_run_engine:
+            capability = self._job.target.device_type.compute_capability
+            return None, f"built ahead of time: no GPU of compute capability {capability} on the building host"
+        if not self._place.reference_toolchain:
+            return None, "no ONNX Runtime on the building host to compute a reference"
+        verification = self._job.request.verification
+        key = ReferenceKey(
+            self._model.digest.sha256,
+            verification.inputs_sha256,
+            verification.seed,
+            chunk_shapes(self._model, self._job),
+            self._place.reference_toolchain,
+        )
+        cache = ReferenceCache(self._farm.settings.scratch / "references")
+        found = cache.find(key)
+        if found is not None:
+            return found, ""
+        folder = self._folder / "reference"
+        folder.mkdir()
+        if verification.inputs_sha256:
+            place_inputs(self._farm.database, self._farm.store, verification.inputs_sha256, folder / "inputs.npz")
+        self._prepare("computing the reference")
+        request = ReferenceRequest(
+            model_path,
+            folder / "inputs.npz",
+            not verification.inputs_sha256,
+            key.shapes,
+            verification.seed,
+            folder / "outputs.npz",
+        )
+        child = self._child("reference", reference_request_as_json(request), self._place.reference_python, {})
+        outcome = self._supervise(child, min(REFERENCE_DEADLINE_S, self._remaining_s()))
+        failure = outcome.failure or (outcome.result and outcome.result["failure"])
+        if failure:
+            return self._without_reference(failure)
+        assert outcome.result is not None  # noqa: S101 - neither stopped nor failed
+        (folder / "name.txt").write_text(outcome.result["reference"])
+        return cache.keep(key, folder), ""
+
+    def _without_reference(self, failure: Any) -> tuple[None, str]:
+        """A wrong inputs file fails the job; a model that only ONNX Runtime can not run goes unverified."""
+        if not isinstance(failure, Failure):
+            failure = Failure(**{**failure, "failure_class": FailureClass(failure["failure_class"])})
+        is_for_cpu = self._job.target.device_type.kind is DeviceKind.CPU
+        if failure.code == "InvalidSpecError" or is_for_cpu or failure.failure_class is FailureClass.TRANSIENT:
+            raise _ChildFailedError(failure)
+        return None, f"the reference could not be computed: {failure.message}"
+
+    def _request(
+        self, model_path: Path, engine_path: Path, reference: Path | None, *, is_build: bool
+    ) -> AttemptRequest:
+        spec, target = self._job.spec, self._job.target
+        cache_in = None
+        if is_build:
+            cache_in = lend_timing_cache(
+                self._farm.database, self._farm.store, self._job, self._cache_flags, self._folder / "timing.in"
+            )
+        build = BuildInput(
+            model_path=model_path,
+            engine_path=engine_path,
+            precision=spec.precision,
+            builder_config=spec.builder_config,
+            profiles=spec.profiles,
+            compute_capability=target.device_type.compute_capability,
+            timing_cache_in=cache_in,
+            timing_cache_out=self._folder / "timing.out",
+        )
+        return AttemptRequest(
+            toolchain=target.toolchain.name,
+            toolchain_version=target.toolchain.version,
+            engine_path=engine_path,
+            build=build if is_build else None,
+            inputs_path=reference and reference / "inputs.npz",
+            reference_path=reference and reference / "outputs.npz",
+            reference_name=(reference / "name.txt").read_text() if reference else "",
+            chunk_shapes=chunk_shapes(self._model, self._job) if reference else {},
+            thresholds=self._job.request.verification.thresholds,
+            benchmark=self._job.request.benchmark if self._can_run_engine else None,
+            benchmark_shapes=benchmark_shapes(self._model, self._job) if self._can_run_engine else (),
+            samples_path=self._folder / "samples.npz" if self._can_run_engine else None,
+        )
+
+    def _in_child(self, request: AttemptRequest) -> AttemptResult:
+        device = self._place.device
+        visible = device.uuid if device.device_type.kind is DeviceKind.GPU else ""
+        purpose = f"engine-farm job {self._job.id}"
+        with DeviceLock(device.uuid, purpose=purpose) as lock:
+            child = self._child(
+                "attempt",
+                attempt_request_as_json(request),
+                self._place.interpreters[self._job.target.toolchain],
+                {"CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+                pass_fds=(lock.fileno(),),
+            )
+            outcome = self._supervise(child, self._remaining_s())
+        if outcome.failure is not None:
+            raise _ChildFailedError(outcome.failure)
+        assert outcome.result is not None  # noqa: S101 - neither stopped nor failed
+        return result_from_json(outcome.result)
+
+    def _child(
+        self,
+        name: str,
+        request: Mapping[str, Any],
+        python: Path,
+        environment: Mapping[str, str],
+        pass_fds: tuple[int, ...] = (),
+    ) -> ChildProcess:
+        return ChildProcess(
+            python,
+            self._folder,
+            name,
+            request,
+            code=self._place.code,
+            environment=environment,
+            pass_fds=pass_fds,
+        )
+
+    def _supervise(self, child: ChildProcess, deadline_s: float) -> ChildOutcome:
+        outcome = child.supervise(
+            deadline_s=deadline_s, should_stop=self._should_stop, on_tick=self._tell_of_child
+        )
+        if outcome.was_stopped:
+            raise StoppedError
+        return outcome
+
+    def _should_stop(self) -> bool:
+        return self._lease.is_cancelled or self._lease.is_lost or self._place.stopping.is_set()
+
+    def _remaining_s(self) -> float:
+        return max(self._deadline - time.monotonic(), 0.0)
+
+    def _upload(self, request: AttemptRequest, result: AttemptResult, unverified: str) -> AttemptOutcome:
+        self._report(Phase.UPLOAD, None, "storing the engine")
+        store, begin = self._farm.store, time.monotonic()
+        build = result.build
+        engine = store.put_file(request.engine_path) if build else None
+        samples = None
+        if request.samples_path is not None and request.samples_path.exists():
+            samples = store.put_file(request.samples_path)
+        timing_cache = None
+        if build and build.timing_cache_written and request.build and request.build.timing_cache_out:
+            timing_cache = store.put_file(request.build.timing_cache_out)
+        self._seconds["upload"] = time.monotonic() - begin
+        return AttemptOutcome(
+            engine=engine,
+            build={**vars(build), "details": dict(build.details)} if build else {},
+            accuracy=result.accuracy.as_json() if result.accuracy else None,
+            unverified_reason=unverified,
+            measurements=tuple(measurement.as_json() for measurement in result.measurements),
+            samples=samples,
+            timing_cache=timing_cache,
+            seconds=self._seconds,
+            environment=result.environment,
+        )
+
+    def _fail(self, failure: Failure) -> None:
+        with self._log_file.open("a") as log:
+            log.write(f"\n[farm] {failure.code}: {failure.message}\n")
+        state = fail_attempt(
+            self._farm.database, self._job, self._attempt, failure, self._keep_log(), seconds=self._seconds
+        )
+        _log.warning("job %s attempt %d: %s; now %s", self._job.id, self._attempt.number, failure.message, state.value)
+
+    def _end_stopped(self) -> None:
+        database, attempt = self._farm.database, self._attempt
+        if self._lease.is_cancelled:
+            cancel_attempt(database, attempt, self._keep_log())
+        elif self._lease.is_lost:
+            raise AttemptSupersededError(
+                f"attempt {attempt.number} of job {attempt.job_id} could not renew its lease"
+            )
+        else:
+            release_attempt(database, attempt, "the worker was told to stop", self._keep_log())
+
+    def _keep_log(self) -> Digest:
+        return self._farm.store.put_file(self._log_file)
+
+    def _prepare(self, message: str) -> None:
+        if self._should_stop():
+            raise StoppedError
+        self._report(Phase.PREPARE, None, message)
+
+    def _tell_of_child(self, event: ChildEvent | None) -> None:
+        """Notes where the child stands; a database that is away for a moment is no reason to stop it."""
+        text = self._live.new_text()
+        if event is None and not text:
+            return
+        try:
+            with self._farm.database.transaction() as transaction:
+                if event is not None and event != self._event:
+                    transaction.jobs.report(self._attempt, event.phase, event.fraction, event.message)
+                if text:
+                    transaction.jobs.append_log(self._attempt, text)
+        except AttemptSupersededError:
+            return
+        except FarmError as error:
+            _log.warning("progress of job %s was not noted: %s", self._job.id, error)
+        if event is not None:
+            self._event = event
+
+    def _report(self, phase: Phase, fraction: float | None, message: str) -> None:
+        self._event = ChildEvent(phase, fraction, message)
+        with self._farm.database.transaction() as transaction:
+            transaction.jobs.report(self._attempt, phase, fraction, message)
+
+
+class _ChildFailedError(FarmError):
+    """Carries a failure that a child recorded, as it is."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message, hint=failure.hint)
+        self.failure = failure

@@ -1,0 +1,89 @@
+"""`PYTHON -m workers.child REQUEST.json RESULT.json`: reads a request, leaves a result.
+
+A missing result, a signal or a deadline is itself an outcome, which the supervisor classifies.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from farm.domain.errors import BuildError, FarmError, OutOfMemoryError
+from farm.domain.jobs import Failure, FailureClass
+from workers.child.events import EventStream
+from workers.child.requests import (
+    AttemptResult,
+    attempt_request_from_json,
+    reference_request_from_json,
+    result_as_json,
+    write_json,
+)
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str]) -> int:
+    """Does what the request says; the exit code is 0 whenever there is a result."""
+    request_path, result_path = map(Path, arguments)
+    _die_with_the_parent()
+    events = EventStream.taking_over_stdout()
+    request = json.loads(request_path.read_text())
+    try:
+        answer = _answer(request, events)
+    except FarmError as error:
+        answer = result_as_json(AttemptResult(failure=_failure(error, events.phase)))
+    except MemoryError:
+        out = OutOfMemoryError("the host ran out of memory", hint="Build on a host with more memory.")
+        answer = result_as_json(AttemptResult(failure=_failure(out, events.phase)))
+    except Exception as error:  # noqa: BLE001 - whatever a toolchain throws is a failed attempt, with its trace in the log
+        traceback.print_exc()
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}:{last.lineno}"
+        wrapped = BuildError(
+            f"{type(error).__name__} at {where}: {error}".splitlines()[0],
+            hint="This was not expected: the log has the whole trace.",
+        )
+        answer = result_as_json(AttemptResult(failure=_failure(wrapped, events.phase)))
+    write_json(result_path, answer)
+    return 0
+
+
+def _answer(request: dict[str, Any], events: EventStream) -> dict[str, Any]:
+    operation = request["operation"]
+    if operation == "probe":
+        from workers.child.probe import probe
+
+        return {"failure": None, **probe()}
+    if operation == "reference":
+        from workers.child.reference import compute_reference
+
+        return {"failure": None, "reference": compute_reference(reference_request_from_json(request))}
+    if operation == "attempt":
+        from workers.child.attempt import run_attempt
+
+        return result_as_json(run_attempt(attempt_request_from_json(request), events))
+    raise BuildError(f"unknown operation {operation!r}")
+
+
+def _failure(error: FarmError, phase: str) -> Failure:
+    return Failure(
+        FailureClass(error.failure_class),
+        type(error).__name__,
+        error.message,
+        error.hint,
+        phase,
+    )
+
+
+def _die_with_the_parent() -> None:
+    """A child never outlives its supervisor, however that one ends."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

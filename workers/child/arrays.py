@@ -1,0 +1,118 @@
+"""Inputs and outputs as arrays: reading them, making them, and running them in chunks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+
+import numpy as np
+
+from farm.domain.errors import InvalidSpecError
+from farm.domain.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from farm.domain.models import Tensor
+    from farm.domain.shapes import Shape
+
+#: The array of an inputs file that holds class labels instead of an input.
+LABELS = "labels"
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an `.npz`, without ever unpickling.
+
+    Raises:
+        InvalidSpecError: the file is not an `.npz` of plain arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, AttributeError) as error:
+        raise InvalidSpecError(f"not an .npz file of plain arrays: {path.name} ({error})") from error
+
+
+def check_inputs(arrays: Mapping[str, NDArray[Any]], inputs: Sequence[Tensor]) -> dict[str, NDArray[Any]]:
+    """The arrays of the inputs alone, each of the input's element type and shape.
+
+    Raises:
+        InvalidSpecError: one is missing, unknown, or does not fit.
+    """
+    wanted = {tensor.name: tensor for tensor in inputs}
+    for name in arrays:
+        if name not in wanted and name != LABELS:
+            raise InvalidSpecError(
+                f"the inputs file has an array {name!r} that is no input", hint=did_you_mean(name, wanted)
+            )
+    for name, tensor in wanted.items():
+        if name not in arrays:
+            raise InvalidSpecError(f"the inputs file has no array for input {tensor}")
+        found = arrays[name]
+        sizes_fit = len(found.shape) == len(tensor.shape) and all(
+            size in (-1, given) or (axis == 0 and given % size == 0)
+            for axis, (size, given) in enumerate(zip(tensor.shape, found.shape))
+        )
+        if found.dtype.name != tensor.dtype or not sizes_fit:
+            raise InvalidSpecError(
+                f"array {name!r} is {found.dtype.name} {'x'.join(map(str, found.shape))}, "
+                f"which does not fit input {tensor}"
+            )
+    return {name: arrays[name] for name in wanted}
+
+
+def random_inputs(
+    inputs: Sequence[Tensor], shapes: Mapping[str, Shape], seed: int
+) -> dict[str, NDArray[Any]]:
+    """Seeded random inputs: standard normal floats, integers 0 and 1, booleans of both kinds.
+
+    Integers stay at 0 and 1 since nothing is known of their range: as indices, counts and masks
+    these are nearly always valid.
+
+    Raises:
+        InvalidSpecError: an element type can not be drawn.
+    """
+    draw = np.random.default_rng(seed)
+    arrays: dict[str, NDArray[Any]] = {}
+    for tensor in inputs:
+        shape = shapes[tensor.name]
+        kind = tensor.dtype
+        if kind.startswith("float"):
+            arrays[tensor.name] = draw.standard_normal(shape, dtype=np.float32).astype(kind)
+        elif kind == "bool":
+            arrays[tensor.name] = draw.integers(0, 2, shape).astype(bool)
+        elif kind.startswith(("int", "uint")):
+            arrays[tensor.name] = draw.integers(0, 2, shape).astype(kind)
+        else:
+            raise InvalidSpecError(
+                f"no random values can be drawn for input {tensor}", hint="Give --inputs data.npz."
+            )
+    return arrays
+
+
+def run_in_chunks(
+    infer: Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]],
+    arrays: Mapping[str, NDArray[Any]],
+    shapes: Mapping[str, Shape],
+    progress: Callable[[float, str], None] = lambda _fraction, _message: None,
+) -> dict[str, NDArray[Any]]:
+    """Runs all samples through an engine, as many at a time as `shapes` has in its first dimension.
+
+    Inputs that are one call as they are (or that share no first dimension) run once. The last chunk
+    is filled up with its own last sample and the surplus cut off, so that a fixed batch works too.
+    """
+    counts = {len(array) for array in arrays.values() if array.ndim}
+    chunks = {shapes[name][0] for name, array in arrays.items() if array.ndim and shapes[name]}
+    if len(counts) != 1 or len(chunks) != 1 or counts == chunks:
+        return infer(arrays)
+    (count,), (chunk,) = counts, chunks
+    pieces: list[dict[str, NDArray[Any]]] = []
+    for start in range(0, count, chunk):
+        rows = np.minimum(np.arange(start, start + chunk), count - 1)
+        pieces.append(infer({name: array[rows] if array.ndim else array for name, array in arrays.items()}))
+        progress(min(1.0, (start + chunk) / count), f"{min(start + chunk, count)} of {count} samples")
+    return {
+        name: np.concatenate([piece[name] for piece in pieces])[:count] if pieces[0][name].ndim else pieces[0][name]
+        for name in pieces[0]
+    }

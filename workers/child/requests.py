@@ -1,0 +1,238 @@
+"""What the supervisor asks of a child, and what the child answers, as JSON documents.
+
+Both sides import this module, each in its own interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Mapping
+
+from farm.domain.accuracy import Accuracy, Thresholds
+from farm.domain.benchmarks import BenchmarkSpec, Measurement
+from farm.domain.jobs import Failure, FailureClass
+from farm.domain.shapes import Shape, ShapeRange
+from workers.toolchains.toolchain import BuildInput, BuildOutput
+
+
+
+@dataclass(frozen=True)
+class ReferenceRequest:
+    """Compute the reference outputs, and make the inputs if none are given.
+
+    Attributes:
+        model_path: the ONNX file.
+        inputs_path: an `.npz` with an array per input, or where to write seeded random ones.
+        make_inputs: whether the inputs are to be made.
+        shapes: every input's shape for one call; also the size of a chunk of given inputs.
+        seed: of the random inputs.
+        outputs_path: where to write the outputs, an array per output.
+    """
+
+    model_path: Path
+    inputs_path: Path
+    make_inputs: bool
+    shapes: Mapping[str, Shape]
+    seed: int
+    outputs_path: Path
+
+
+@dataclass(frozen=True)
+class AttemptRequest:
+    """Build (or take) an engine, verify it, time it.
+
+    Attributes:
+        toolchain: name of the toolchain.
+        toolchain_version: exact version that the supervisor expects to find.
+        engine_path: where the engine is written, or lies if `build` is none.
+        build: what to build; none if the engine is there.
+        inputs_path: inputs for verification; none if it is not to be verified.
+        reference_path: the reference's outputs for them.
+        reference_name: what computed them.
+        chunk_shapes: every input's shape for one call.
+        thresholds: what it must reach.
+        benchmark: how to time it; none if it is not to be timed.
+        benchmark_shapes: for every measurement the batch and every input's shape.
+        samples_path: where to write raw samples.
+    """
+
+    toolchain: str
+    toolchain_version: str
+    engine_path: Path
+    build: BuildInput | None = None
+    inputs_path: Path | None = None
+    reference_path: Path | None = None
+    reference_name: str = ""
+    chunk_shapes: Mapping[str, Shape] = field(default_factory=dict)
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    benchmark: BenchmarkSpec | None = None
+    benchmark_shapes: tuple[tuple[int, Mapping[str, Shape]], ...] = ()
+    samples_path: Path | None = None
+
+
+@dataclass(frozen=True)
+class AttemptResult:
+    """What an attempt came to.
+
+    Attributes:
+        failure: why it failed; none if it did not.
+        build: facts of the build; none if nothing was built.
+        accuracy: against the reference; none if not verified.
+        measurements: one per shape and way of launching.
+        seconds: wall time of each phase that ran.
+        environment: versions and facts of the process, for the record.
+    """
+
+    failure: Failure | None = None
+    build: BuildOutput | None = None
+    accuracy: Accuracy | None = None
+    measurements: tuple[Measurement, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes a document in one step, so that nobody reads half of it."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(json.dumps(value))
+    partial.replace(path)
+
+
+def reference_request_as_json(request: ReferenceRequest) -> dict[str, Any]:
+    """The document that `reference_request_from_json` reads."""
+    return {
+        "operation": "reference",
+        "model_path": str(request.model_path),
+        "inputs_path": str(request.inputs_path),
+        "make_inputs": request.make_inputs,
+        "shapes": _shapes_as_json(request.shapes),
+        "seed": request.seed,
+        "outputs_path": str(request.outputs_path),
+    }
+
+
+def reference_request_from_json(value: Mapping[str, Any]) -> ReferenceRequest:
+    """The inverse of `reference_request_as_json`."""
+    return ReferenceRequest(
+        Path(value["model_path"]),
+        Path(value["inputs_path"]),
+        value["make_inputs"],
+        _shapes_from_json(value["shapes"]),
+        value["seed"],
+        Path(value["outputs_path"]),
+    )
+
+
+def attempt_request_as_json(request: AttemptRequest) -> dict[str, Any]:
+    """The document that `attempt_request_from_json` reads."""
+    build = request.build
+    return {
+        "operation": "attempt",
+        "toolchain": request.toolchain,
+        "toolchain_version": request.toolchain_version,
+        "engine_path": str(request.engine_path),
+        "build": build
+        and {
+            "model_path": str(build.model_path),
+            "precision": build.precision,
+            "builder_config": dict(build.builder_config),
+            "profiles": [
+                {name: span.as_json() for name, span in profile.items()} for profile in build.profiles
+            ],
+            "compute_capability": build.compute_capability,
+            "timing_cache_in": _optional_text(build.timing_cache_in),
+            "timing_cache_out": _optional_text(build.timing_cache_out),
+        },
+        "inputs_path": _optional_text(request.inputs_path),
+        "reference_path": _optional_text(request.reference_path),
+        "reference_name": request.reference_name,
+        "chunk_shapes": _shapes_as_json(request.chunk_shapes),
+        "thresholds": request.thresholds.as_json(),
+        "benchmark": request.benchmark and request.benchmark.as_json(),
+        "benchmark_shapes": [
+            {"batch": batch, "shapes": _shapes_as_json(shapes)} for batch, shapes in request.benchmark_shapes
+        ],
+        "samples_path": _optional_text(request.samples_path),
+    }
+
+
+def attempt_request_from_json(value: Mapping[str, Any]) -> AttemptRequest:
+    """The inverse of `attempt_request_as_json`."""
+    build = value["build"]
+    engine_path = Path(value["engine_path"])
+    return AttemptRequest(
+        toolchain=value["toolchain"],
+        toolchain_version=value["toolchain_version"],
+        engine_path=engine_path,
+        build=BuildInput(
+            model_path=Path(build["model_path"]),
+            engine_path=engine_path,
+            precision=build["precision"],
+            builder_config=build["builder_config"],
+            profiles=tuple(
+                {name: ShapeRange.from_json(span) for name, span in profile.items()}
+                for profile in build["profiles"]
+            ),
+            compute_capability=build["compute_capability"],
+            timing_cache_in=_optional_path(build["timing_cache_in"]),
+            timing_cache_out=_optional_path(build["timing_cache_out"]),
+        )
+        if build
+        else None,
+        inputs_path=_optional_path(value["inputs_path"]),
+        reference_path=_optional_path(value["reference_path"]),
+        reference_name=value["reference_name"],
+        chunk_shapes=_shapes_from_json(value["chunk_shapes"]),
+        thresholds=Thresholds(**value["thresholds"]),
+        benchmark=BenchmarkSpec.from_json(value["benchmark"]) if value["benchmark"] else None,
+        benchmark_shapes=tuple(
+            (item["batch"], _shapes_from_json(item["shapes"])) for item in value["benchmark_shapes"]
+        ),
+        samples_path=_optional_path(value["samples_path"]),
+    )
+
+
+def result_as_json(result: AttemptResult) -> dict[str, Any]:
+    """The document that `result_from_json` reads."""
+    failure, build = result.failure, result.build
+    return {
+        "failure": failure and {**vars(failure), "failure_class": failure.failure_class.value},
+        "build": build and {**vars(build), "details": dict(build.details)},
+        "accuracy": result.accuracy and result.accuracy.as_json(),
+        "measurements": [measurement.as_json() for measurement in result.measurements],
+        "seconds": dict(result.seconds),
+        "environment": dict(result.environment),
+    }
+
+
+def result_from_json(value: Mapping[str, Any]) -> AttemptResult:
+    """The inverse of `result_as_json`."""
+    failure = value["failure"]
+    return AttemptResult(
+        failure=Failure(**{**failure, "failure_class": FailureClass(failure["failure_class"])})
+        if failure
+        else None,
+        build=BuildOutput(**value["build"]) if value["build"] else None,
+        accuracy=Accuracy.from_json(value["accuracy"]) if value["accuracy"] else None,
+        measurements=tuple(Measurement.from_json(item) for item in value["measurements"]),
+        seconds=value["seconds"],
+        environment=value["environment"],
+    )
+
+
+def _shapes_as_json(shapes: Mapping[str, Shape]) -> dict[str, list[int]]:
+    return {name: list(shape) for name, shape in shapes.items()}
+
+
+def _shapes_from_json(value: Mapping[str, list[int]]) -> dict[str, Shape]:
+    return {name: tuple(shape) for name, shape in value.items()}
+
+
+def _optional_text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _optional_path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)

@@ -1,0 +1,138 @@
+"""One consumer for one device: Celery brings wake-ups, a sweeper keeps SQL and Celery in step."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from celery.worker import WorkController
+from kombu import Queue
+
+from farm.domain.errors import FarmError
+from farm.services.attempts import rescue_expired
+from farm.services.sweep import announce_due
+from workers.attempt import run_job
+from workers.queues import TASK, CeleryQueue, new_celery_app
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workers.attempt import Workplace
+
+_log = logging.getLogger(__name__)
+_RESCUE_GAP_S = 2.0
+_BEAT_GAP_S = 5.0
+#: An announcement that led to nothing for so long is made again. In one process it can only get lost
+#: with the process; a broker may be slow.
+_EMBEDDED_PATIENCE_S = 5.0
+_BROKER_PATIENCE_S = 60.0
+
+
+class Consumer:
+    """Takes jobs for one device, one at a time, until it is stopped."""
+
+    def __init__(self, place: Workplace, queues: Sequence[str]) -> None:
+        self._place = place
+        self._settings = place.farm.settings
+        self._queues = frozenset(queues)
+        self._app = new_celery_app(self._settings)
+        self._queue = CeleryQueue(self._app, self._settings.broker_url)
+        self._busy = threading.Event()
+        self._app.task(name=TASK)(self._run)
+        self._app.conf.task_queues = [Queue(name) for name in sorted(self._queues)]
+        self._controller: Any = None
+        self._threads = [
+            threading.Thread(target=self._consume, name="consumer", daemon=True),
+            threading.Thread(target=self._sweep, name="sweeper", daemon=True),
+        ]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an attempt is running."""
+        return self._busy.is_set()
+
+    def start(self) -> None:
+        """Begins to take jobs."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Gives a running job back to the queue and leaves; waits for both."""
+        self._place.stopping.set()
+        self._threads[1].join()
+        if self._controller is not None:
+            self._controller.stop()
+        self._threads[0].join(timeout=10)
+        try:
+            with self._place.farm.database.transaction() as transaction:
+                transaction.fleet.stop(self._place.worker_id)
+        except FarmError as error:
+            _log.warning("leaving was not noted: %s", error)
+
+    def _consume(self) -> None:
+        self._controller = WorkController(
+            app=self._app,
+            hostname=self._place.worker_id,
+            pool_cls="threads",
+            concurrency=1,
+            loglevel=logging.WARNING,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
+        self._controller.start()
+
+    def _run(self, job_id: str) -> None:
+        """The Celery task: whatever goes wrong is the sweeper's to mend, never Celery's."""
+        if self._place.stopping.is_set():
+            return
+        self._busy.set()
+        try:
+            run_job(self._place, job_id)
+        except FarmError as error:
+            _log.warning("job %s: %s", job_id, error)
+        except Exception:
+            _log.exception("job %s: a bug of the farm ended its attempt; the lease brings it back", job_id)
+        finally:
+            self._busy.clear()
+
+    def _sweep(self) -> None:
+        next_rescue = next_beat = 0.0
+        while not self._place.stopping.is_set():
+            try:
+                now = time.monotonic()
+                if now >= next_beat:
+                    next_beat = now + _BEAT_GAP_S
+                    self._beat()
+                if now >= next_rescue:
+                    next_rescue = now + _RESCUE_GAP_S
+                    self._rescue()
+                self._announce()
+            except FarmError as error:
+                _log.warning("the sweeper could not work: %s", error)
+                self._place.stopping.wait(1.0)
+            except Exception:
+                _log.exception("a bug of the farm in the sweeper; it goes on")
+                self._place.stopping.wait(1.0)
+            self._place.stopping.wait(self._settings.poll_s)
+
+    def _beat(self) -> None:
+        with self._place.farm.database.transaction() as transaction:
+            transaction.fleet.beat(self._place.worker_id)
+
+    def _rescue(self) -> None:
+        for job, state in rescue_expired(self._place.farm.database):
+            _log.warning("job %s was taken from a silent worker; now %s", job.id, state.value)
+        patience = _EMBEDDED_PATIENCE_S if self._settings.is_embedded else _BROKER_PATIENCE_S
+        with self._place.farm.database.transaction() as transaction:
+            transaction.jobs.forget_announcements(patience)
+
+    def _announce(self) -> None:
+        database = self._place.farm.database
+        if not self._settings.is_embedded:
+            announce_due(database, self._queue)
+        elif not self._busy.is_set():
+            # In memory nobody else could take it, so a busy consumer leaves it to others.
+            announce_due(database, self._queue, limit=1, queues=self._queues)

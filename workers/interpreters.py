@@ -1,0 +1,103 @@
+"""The interpreters that toolchains live in: what each offers, found out by a probe in a child."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from farm.domain.errors import InvalidRequestError
+from farm.domain.toolchains import ToolchainDescription
+from farm.settings import child_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: A cold import of TensorRT from a slow disk takes a while.
+PROBE_DEADLINE_S = 120
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python interpreter and the toolchains in its environment.
+
+    Attributes:
+        path: of the executable.
+        version: of Python.
+        toolchains: what loads there.
+        missing: name of each toolchain that does not load, and why.
+    """
+
+    path: Path
+    version: str
+    toolchains: tuple[ToolchainDescription, ...]
+    missing: dict[str, str]
+
+
+def code_folder(scratch: Path) -> Path:
+    """A folder with nothing but the packages that a child imports, for its PYTHONPATH.
+
+    The farm's own site-packages would offer a child of another Python version packages that it can
+    not load, so only these two are linked in.
+    """
+    folder = scratch / "code"
+    folder.mkdir(parents=True, exist_ok=True)
+    for package in ("farm", "workers"):
+        source = Path(sys.modules[package].__path__[0]).resolve()
+        link = folder / package
+        if link.is_symlink() and link.resolve() == source:
+            continue
+        fresh = folder / f".{package}.{id(link)}"
+        fresh.symlink_to(source)
+        fresh.replace(link)
+    return folder
+
+
+def command_of_child(python: Path, request: Path, result: Path) -> list[str]:
+    """How a child is started; `-s` keeps the user's own packages out of a toolchain's environment."""
+    return [str(python), "-s", "-m", "workers.child", str(request), str(result)]
+
+
+def probe_interpreter(python: Path, scratch: Path) -> Interpreter:
+    """Asks an interpreter which toolchains it offers.
+
+    Raises:
+        InvalidRequestError: it is no Python that the child runs on.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        request, result = Path(folder) / "request.json", Path(folder) / "result.json"
+        request.write_text(json.dumps({"operation": "probe"}))
+        try:
+            done = subprocess.run(  # noqa: S603 - the operator names the interpreter
+                command_of_child(python, request, result),
+                env=child_environment({"PYTHONPATH": str(code_folder(scratch))}),
+                capture_output=True,
+                text=True,
+                timeout=PROBE_DEADLINE_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise InvalidRequestError(f"{python} does not answer as a Python interpreter: {error}") from error
+        if not result.exists():
+            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            raise InvalidRequestError(
+                f"{python} can not run the farm's child: {last}", hint="It needs Python 3.10 or newer, and numpy."
+            )
+        answer = json.loads(result.read_text())
+    found = tuple(ToolchainDescription.from_json(value) for value in answer["toolchains"].values())
+    return Interpreter(python, answer["python"], found, answer["missing"])
+
+
+def probe_interpreters(paths: Sequence[Path], scratch: Path) -> list[Interpreter]:
+    """The farm's own interpreter first, then those that the operator names.
+
+    Raises:
+        InvalidRequestError: one of those named does not work.
+    """
+    own = Path(sys.executable)
+    return [probe_interpreter(path, scratch) for path in dict.fromkeys([own, *paths])]

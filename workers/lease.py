@@ -1,0 +1,74 @@
+"""The heartbeat of an attempt: renews its lease, hears of cancellation, and gives up in time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from farm.domain.errors import AttemptSupersededError, TransientError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from farm.domain.work import Attempt
+    from farm.services.ports import Database
+
+_log = logging.getLogger(__name__)
+
+
+class Lease:
+    """Renews in a thread of its own while the block runs.
+
+    A worker that can not renew in time must take itself for dead: others do. So `is_lost` turns true
+    a little before the lease ends in the database.
+    """
+
+    def __init__(self, database: Database, attempt: Attempt, lease_s: float) -> None:
+        self._database = database
+        self._attempt = attempt
+        self._lease_s = lease_s
+        self._renewed = time.monotonic()
+        self._stop = threading.Event()
+        self._superseded = threading.Event()
+        self._cancelled = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Starts the heartbeat."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends the heartbeat."""
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody asked for the job to stop."""
+        return self._cancelled.is_set()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the job is no longer this attempt's, or must be taken to be somebody else's."""
+        return self._superseded.is_set() or time.monotonic() - self._renewed > 0.8 * self._lease_s
+
+    def _beat(self) -> None:
+        # Often enough for cancellation to act at once, and for two beats to fail without harm.
+        while not self._stop.wait(min(self._lease_s / 4, 2.0)):
+            begin = time.monotonic()
+            try:
+                with self._database.transaction() as transaction:
+                    if transaction.jobs.heartbeat(self._attempt, self._lease_s):
+                        self._cancelled.set()
+                self._renewed = begin
+            except AttemptSupersededError:
+                self._superseded.set()
+                return
+            except TransientError as error:
+                _log.warning("heartbeat of job %s failed: %s", self._attempt.job_id, error)

@@ -1,0 +1,142 @@
+"""What an attempt needs before its child starts: the model's files, caches, inputs, the reference."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from farm.domain.digests import Digest, canonical_json
+from farm.domain.errors import NotFoundError
+from farm.domain.specs import shapes_at_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from farm.domain.models import Model
+    from farm.domain.shapes import Shape
+    from farm.domain.work import Job
+    from farm.services.ports import ArtifactStore, Database
+
+#: What the references of a host may take on its disk.
+REFERENCE_CACHE_BYTES = 2 << 30
+
+
+def place_model(store: ArtifactStore, model: Model, folder: Path, progress: Callable[[str], None]) -> Path:
+    """Writes a model's files into a fresh folder, as real files, verified; the graph's path.
+
+    Raises:
+        NotFoundError: the store has lost one.
+        CorruptArtifactError: one was altered.
+    """
+    folder.mkdir(parents=True)
+    for file in model.files:
+        path = folder / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        progress(f"fetching {file.name}")
+        store.fetch(file.digest, path)
+    return folder / model.files[0].name
+
+
+def place_inputs(database: Database, store: ArtifactStore, sha256: str, path: Path) -> None:
+    """Writes the user's sample inputs to a file.
+
+    Raises:
+        NotFoundError: nobody knows such an artifact.
+    """
+    with database.reading() as transaction:
+        digest = transaction.engines.artifact(sha256)
+    store.fetch(digest, path)
+
+
+def chunk_shapes(model: Model, job: Job) -> dict[str, Shape]:
+    """The shapes of one call in a verification: the profile's opt shapes, or the model's own."""
+    profile = job.spec.profiles[0] if job.spec.profiles else {}
+    for tensor in model.inputs:
+        if tensor.name in profile and tensor.shape[:1] == (-1,):
+            return shapes_at_batch(model, profile, profile[tensor.name].opt[0])
+    return {tensor.name: profile[tensor.name].opt if tensor.name in profile else tensor.shape for tensor in model.inputs}
+
+
+def benchmark_shapes(model: Model, job: Job) -> tuple[tuple[int, Mapping[str, Shape]], ...]:
+    """For every batch size of a job the shape of every input."""
+    profile = job.spec.profiles[0] if job.spec.profiles else {}
+    return tuple((batch, shapes_at_batch(model, profile, batch)) for batch in job.request.benchmark.batches)
+
+
+@dataclass(frozen=True)
+class ReferenceKey:
+    """What a reference depends on, and so where it is kept on this host."""
+
+    model_sha256: str
+    inputs_sha256: str
+    seed: int
+    shapes: Mapping[str, Shape]
+    toolchain: str
+
+    @property
+    def name(self) -> str:
+        """A name for its folder."""
+        value = [
+            self.model_sha256,
+            self.inputs_sha256,
+            self.seed,
+            {name: list(shape) for name, shape in self.shapes.items()},
+            self.toolchain,
+        ]
+        return hashlib.sha256(canonical_json(value)).hexdigest()[:32]
+
+
+class ReferenceCache:
+    """References that this host has computed, so that every precision of a model shares one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, key: ReferenceKey) -> Path | None:
+        """The folder with `inputs.npz`, `outputs.npz` and `name.txt`, if it is there."""
+        folder = self._folder / key.name
+        if not (folder / "name.txt").exists():
+            return None
+        os.utime(folder)
+        return folder
+
+    def keep(self, key: ReferenceKey, folder: Path) -> Path:
+        """Takes a finished folder in, and drops the longest unused ones beyond the limit."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        place = self._folder / key.name
+        try:
+            folder.rename(place)
+        except OSError:
+            # Somebody else on this host was faster; theirs is the same.
+            shutil.rmtree(folder, ignore_errors=True)
+        self._evict(place)
+        return place
+
+    def _evict(self, newest: Path) -> None:
+        folders = sorted((f for f in self._folder.iterdir() if f.is_dir()), key=lambda f: f.stat().st_mtime)
+        sizes = {folder: sum(file.stat().st_size for file in folder.iterdir()) for folder in folders}
+        total = sum(sizes.values())
+        for folder in folders:
+            if total <= REFERENCE_CACHE_BYTES:
+                return
+            if folder != newest:
+                shutil.rmtree(folder, ignore_errors=True)
+                total -= sizes[folder]
+
+
+def lend_timing_cache(database: Database, store: ArtifactStore, job: Job, flags: str, path: Path) -> Path | None:
+    """Writes the timing cache of the target to a file, if there is one."""
+    with database.reading() as transaction:
+        digest: Digest | None = transaction.engines.timing_cache(job.target, flags)
+    if digest is None:
+        return None
+    try:
+        store.fetch(digest, path)
+    except NotFoundError:
+        # Only time is lost without it.
+        return None
+    return path

@@ -1,0 +1,75 @@
+"""The Celery app: settings that make messages mere wake-ups. SQL decides everything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from farm.domain.errors import BrokerUnavailableError
+from farm.storage.database import hide_password
+
+if TYPE_CHECKING:
+    from farm.domain.work import Job
+    from farm.settings import Settings
+
+TASK = "farm.run_job"
+
+
+def new_celery_app(settings: Settings) -> Celery:
+    """A Celery app on the settings' broker (docs/decisions/0002-sql-is-the-truth.md gives the reasons)."""
+    app = Celery("engine-farm", broker=settings.broker_url, set_as_current=False)
+    embedded = settings.is_embedded
+    app.conf.update(
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_acks_late=True,
+        task_reject_on_worker_lost=False,
+        task_create_missing_queues=True,
+        worker_prefetch_multiplier=1,
+        # Redis only: a busy worker leaves the next message to an idle one.
+        worker_disable_prefetch=not embedded,
+        worker_concurrency=1,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={"polling_interval": 0.02}
+        if embedded
+        else {
+            "global_keyprefix": "farm:",
+            "visibility_timeout": 4 * 3600,
+            "socket_timeout": 30,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+        },
+    )
+    return app
+
+
+class CeleryQueue:
+    """Implements `JobQueue`: a message on the queue of the job's target, carrying the job's id."""
+
+    def __init__(self, app: Celery, broker_url: str) -> None:
+        self._app = app
+        self._broker_url = broker_url
+
+    def announce(self, job: Job) -> None:
+        """Tells the queue of the job's target.
+
+        Raises:
+            BrokerUnavailableError: the broker can not be reached.
+        """
+        try:
+            self._app.send_task(TASK, args=[job.id], queue=job.target.queue, retry=False)
+        except (OperationalError, ConnectionError, TimeoutError) as error:
+            raise BrokerUnavailableError(
+                f"the broker {hide_password(self._broker_url)} can not be reached: {error}",
+                hint="What was submitted is safe: workers pick it up once the broker is back.",
+            ) from error

@@ -1,0 +1,239 @@
+"""One set of inputs in place: buffers on both sides, bound to an execution context by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from farm.domain.errors import BuildError, FarmError, InvalidSpecError
+from farm.domain.shapes import DYNAMIC, Shape, shape_text
+from workers.toolchains.cuda_arrays import EngineTensor, as_caller_sees, choose_profile, prepare
+from workers.toolchains.cuda_driver import DeviceBuffer, Gpu, HostBuffer, cuda_errors
+from workers.toolchains.trt_log import TrtLog, failure, spec_refusal
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Executor:
+    """An engine's one execution context, and which inputs are in place in it.
+
+    One, because in TensorRT 8 two contexts can not use the same optimization profile, and because
+    each takes its own device memory. So sets of inputs take turns in it.
+
+    Attributes:
+        generation: counts the turns; a CUDA graph holds for the turn that it was captured in.
+    """
+
+    def __init__(self, trt: Any, context: Any, gpu: Gpu, log: TrtLog) -> None:
+        self.trt = trt
+        self.context = context
+        self.gpu = gpu
+        self.log = log
+        self.generation = 0
+        self._active: Binding | None = None
+
+    def use(self, binding: Binding) -> None:
+        """Puts a set of inputs in place, unless it is there already."""
+        if self._active is not binding:
+            self._active = None
+            self.generation += 1
+            binding.bind()
+            self._active = binding
+
+    def launch(self, binding: Binding) -> None:
+        """Enqueues one inference on the stream.
+
+        Raises:
+            FarmError: TensorRT refused.
+        """
+        self.use(binding)
+        if not self.context.execute_async_v3(self.gpu.stream.handle):
+            raise binding.pending_error() or failure(self.log, "could not run the engine")
+
+    def forget(self, binding: Binding | None = None) -> None:
+        """The set of inputs, or whichever it is, is no longer in place."""
+        if binding is None or self._active is binding:
+            self._active = None
+
+
+class Binding:
+    """Inputs of one shape, with buffers for them and for the outputs.
+
+    Raises:
+        InvalidSpecError: an input is missing or does not fit.
+        OutOfMemoryError: there is no room for the buffers.
+    """
+
+    def __init__(
+        self, executor: Executor, tensors: Sequence[EngineTensor], given: Mapping[str, NDArray[Any]]
+    ) -> None:
+        self._executor = executor
+        self._gpu = executor.gpu
+        self._tensors = tuple(tensors)
+        self._host: dict[str, HostBuffer] = {}
+        self._device: dict[str, DeviceBuffer] = {}
+        self._allocators: dict[str, Any] = {}
+        self._bound_shapes: dict[str, Shape] = {}
+        self._users = 1
+        arrays = prepare(tensors, given)
+        self._profile = choose_profile(tensors, arrays)
+        try:
+            for tensor in self._inputs():
+                array = arrays[tensor.name]
+                host = self._host[tensor.name] = HostBuffer(self._gpu, tensor.storage, array.shape)
+                host.array[...] = array
+                if not tensor.on_host:
+                    self._device[tensor.name] = DeviceBuffer(self._gpu, host.nbytes)
+            executor.use(self)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def has_data_dependent_outputs(self) -> bool:
+        """Whether an output's shape is known only after the inference."""
+        return bool(self._allocators)
+
+    def bind(self) -> None:
+        """Gives the context the profile, the shapes and the addresses; called by the executor."""
+        context, log, stream = self._executor.context, self._executor.log, self._gpu.stream
+        log.forget()
+        with cuda_errors(self._gpu.drv, "binding the inputs"):
+            if not context.set_optimization_profile_async(self._profile, stream.handle):
+                raise failure(log, f"could not use optimization profile {self._profile}")
+            stream.synchronize()
+            for tensor in self._inputs():
+                host = self._host[tensor.name]
+                shape = host.array.shape
+                where = host.address if tensor.on_host else self._device[tensor.name].address
+                if not context.set_input_shape(tensor.name, shape):
+                    raise spec_refusal(log, f"shape {shape_text(shape)} for input {tensor.name!r}")
+                if not context.set_tensor_address(tensor.name, where):
+                    raise failure(log, f"could not bind input {tensor.name!r}")
+            missing = context.infer_shapes()
+            if missing:
+                raise InvalidSpecError(f"the engine still lacks the shape of {', '.join(missing)}")
+            for tensor in self._outputs():
+                self._bind_output(tensor)
+
+    def copy_in(self) -> None:
+        """Enqueues the copies of the inputs to the device."""
+        for tensor in self._inputs():
+            if not tensor.on_host:
+                self._copy(tensor.name, to_device=True)
+
+    def copy_out(self) -> None:
+        """Enqueues the copies of the outputs to the host."""
+        for tensor in self._outputs():
+            if tensor.name in self._allocators:
+                self._make_room(tensor, self._allocators[tensor.name].shape)
+            if not tensor.on_host:
+                self._copy(tensor.name, to_device=False)
+
+    def outputs(self) -> dict[str, NDArray[Any]]:
+        """Copies of the outputs, once the stream has been waited for."""
+        return {
+            tensor.name: as_caller_sees(tensor, self._host[tensor.name].array) for tensor in self._outputs()
+        }
+
+    def pending_error(self) -> FarmError | None:
+        """What went wrong inside a call-back of TensorRT, where nothing can be raised."""
+        for allocator in self._allocators.values():
+            if allocator.error is not None:
+                error: FarmError = allocator.error
+                return error
+        return None
+
+    def share(self) -> Binding:
+        """The same binding for one more user, each of which closes it."""
+        self._users += 1
+        return self
+
+    def close(self) -> None:
+        """Gives the buffers back when the last user closes it."""
+        self._users -= 1
+        if self._users != 0:
+            return
+        self._executor.forget(self)
+        for host in self._host.values():
+            host.close()
+        for device in self._device.values():
+            device.close()
+        for allocator in self._allocators.values():
+            allocator.buffer.close()
+        self._host.clear()
+        self._device.clear()
+
+    def _inputs(self) -> list[EngineTensor]:
+        return [tensor for tensor in self._tensors if tensor.is_input]
+
+    def _outputs(self) -> list[EngineTensor]:
+        return [tensor for tensor in self._tensors if not tensor.is_input]
+
+    def _bind_output(self, tensor: EngineTensor) -> None:
+        context, name = self._executor.context, tensor.name
+        shape = tuple(context.get_tensor_shape(name))
+        if DYNAMIC in shape:
+            if name not in self._allocators:
+                self._allocators[name] = make_output_allocator(self._executor.trt, self._gpu)
+            bound = context.set_output_allocator(name, self._allocators[name])
+        else:
+            self._make_room(tensor, shape)
+            if not tensor.on_host and name not in self._device:
+                self._device[name] = DeviceBuffer(self._gpu, self._host[name].nbytes)
+            where = self._host[name].address if tensor.on_host else self._device[name].address
+            bound = context.set_tensor_address(name, where)
+        if not bound:
+            raise failure(self._executor.log, f"could not bind output {name!r}")
+
+    def _make_room(self, tensor: EngineTensor, shape: Shape | None) -> None:
+        """A host buffer of exactly the output's shape."""
+        if shape is None:
+            raise BuildError(f"the engine did not say the shape of output {tensor.name!r}")
+        if self._bound_shapes.get(tensor.name) == shape:
+            return
+        if tensor.name in self._host:
+            self._host.pop(tensor.name).close()
+        self._host[tensor.name] = HostBuffer(self._gpu, tensor.storage, shape)
+        self._bound_shapes[tensor.name] = shape
+
+    def _copy(self, name: str, *, to_device: bool) -> None:
+        host = self._host[name]
+        device = self._allocators[name].buffer if name in self._allocators else self._device[name]
+        if not host.nbytes:
+            return
+        if to_device:
+            self._gpu.drv.memcpy_htod_async(device.address, host.raw, self._gpu.stream)
+        else:
+            self._gpu.drv.memcpy_dtoh_async(host.raw, device.address, self._gpu.stream)
+
+
+def make_output_allocator(trt: Any, gpu: Gpu) -> Any:
+    """What TensorRT asks for memory when an output's size follows from the data."""
+
+    class OutputAllocator(trt.IOutputAllocator):  # type: ignore[misc]  # the base is only known at run time
+        def __init__(self) -> None:
+            trt.IOutputAllocator.__init__(self)  # pybind11 asks for the explicit call
+            self.buffer = DeviceBuffer(gpu, 1)
+            self.shape: tuple[int, ...] | None = None
+            self.error: FarmError | None = None
+
+        def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
+            try:
+                self.buffer.grow(size)
+            except FarmError as error:  # nothing may be raised through TensorRT's C++ frames
+                self.error = error
+                return 0
+            return self.buffer.address
+
+        def reallocate_output_async(
+            self, tensor_name: str, memory: int, size: int, alignment: int, stream: int
+        ) -> int:
+            # Asked for instead of the above from 10.0 on.
+            return self.reallocate_output(tensor_name, memory, size, alignment)
+
+        def notify_shape(self, tensor_name: str, shape: Any) -> None:
+            self.shape = tuple(int(size) for size in shape)
+
+    return OutputAllocator()

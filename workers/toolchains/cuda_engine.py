@@ -1,0 +1,205 @@
+"""A serialized engine, loaded onto the one GPU that the process sees.
+
+Shared by TensorRT and TensorRT-RTX; the module `trt` is an argument. Only the API that finds
+inputs and outputs by name is used: it is the one that every release from 8.5 to 11 has.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from farm.domain.errors import BuildError
+from farm.domain.shapes import DYNAMIC, ShapeRange
+from workers.toolchains.cuda_arrays import EngineTensor, dtype_name
+from workers.toolchains.cuda_binding import Binding, Executor
+from workers.toolchains.cuda_driver import Gpu, cleanup, cuda_errors
+from workers.toolchains.cuda_sessions import open_sessions
+from workers.toolchains.trt_log import TrtLog, failure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from farm.domain.models import Tensor
+    from workers.toolchains.toolchain import TimedSession
+
+CreateContext = Callable[[Any], Any]
+CheckPlan = Callable[[Any, Any], None]
+
+
+def load_engine(
+    trt: Any,
+    log: TrtLog,
+    engine_path: Path,
+    *,
+    create_context: CreateContext | None = None,
+    check_plan: CheckPlan | None = None,
+) -> CudaEngine:
+    """Loads a plan whose header has been looked at.
+
+    Args:
+        trt: the module.
+        log: its log.
+        engine_path: the plan.
+        create_context: makes an execution context from the engine, where the default will not do.
+        check_plan: looks at runtime and plan before the plan is loaded.
+
+    Raises:
+        BuildError: these bytes are not an engine of this version for this device.
+        OutOfMemoryError: the device has no room for it.
+        DeviceUnavailableError: there is no such device here.
+    """
+    gpu = Gpu()
+    try:
+        log.forget()
+        runtime = create_runtime(trt, log)
+        engine = _deserialize(runtime, log, engine_path, gpu, check_plan)
+        context = (create_context or _default_context)(engine)
+        if context is None:
+            raise failure(log, "could not make an execution context")
+        return CudaEngine(trt, log, gpu, runtime, engine, context)
+    except BaseException:
+        # Deleted in this order: TensorRT crashes when a part outlives what it came from.
+        context = engine = runtime = None
+        gpu.close()
+        raise
+
+
+def create_runtime(trt: Any, log: TrtLog) -> Any:
+    """A runtime.
+
+    Raises:
+        FarmError: there is none to be had.
+    """
+    try:
+        return trt.Runtime(log.logger)
+    except TypeError as error:  # pybind11's word for a null pointer
+        raise failure(log, "gives no runtime") from error
+
+
+def device_memory_bytes(engine: Any) -> int:
+    """What an execution context takes: 10.1 renamed it, and 11 dropped the old name."""
+    for name in ("device_memory_size_v2", "device_memory_size"):
+        size = getattr(engine, name, None)
+        if size is not None:
+            return int(size)
+    return 0
+
+
+class CudaEngine:
+    """A live engine.
+
+    Attributes:
+        inputs: what it takes, -1 for a dynamic dimension. int64 inputs of a model are int32 in an
+            engine of TensorRT 8, which has no such type: arrays given as int64 are cast, outputs
+            come as the int32 that they are.
+        outputs: what it gives.
+    """
+
+    def __init__(self, trt: Any, log: TrtLog, gpu: Gpu, runtime: Any, engine: Any, context: Any) -> None:
+        self._tensors = read_tensors(trt, engine)
+        self.inputs: tuple[Tensor, ...] = tuple(t.as_tensor() for t in self._tensors if t.is_input)
+        self.outputs: tuple[Tensor, ...] = tuple(t.as_tensor() for t in self._tensors if not t.is_input)
+        self._gpu = gpu
+        self._runtime = runtime
+        self._engine = engine
+        self._executor: Executor | None = Executor(trt, context, gpu, log)
+        self._sessions: list[TimedSession] = []
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The outputs for inputs of any shape within a profile.
+
+        bfloat16 inputs are taken as uint16 bits or as floats, which are rounded; bfloat16 outputs
+        come as float32.
+
+        Raises:
+            FarmError: an input is missing or does not fit, or the device failed.
+        """
+        executor = self._live()
+        binding = Binding(executor, self._tensors, inputs)
+        try:
+            with cuda_errors(self._gpu.drv, "running the engine"):
+                binding.copy_in()
+                executor.launch(binding)
+                binding.copy_out()
+                self._gpu.stream.synchronize()
+            return binding.outputs()
+        finally:
+            binding.close()
+
+    def timed_sessions(self, inputs: Mapping[str, NDArray[Any]]) -> list[TimedSession]:
+        """Plain, and as a CUDA graph where that can be; both on the same buffers.
+
+        Sessions on other inputs may be open beside them: they take turns.
+        """
+        executor = self._live()
+        binding = Binding(executor, self._tensors, inputs)
+        try:
+            sessions = open_sessions(executor, binding)
+        except BaseException:
+            binding.close()
+            raise
+        self._sessions += sessions
+        return sessions
+
+    def close(self) -> None:
+        """Gives everything back: sessions, context, engine, runtime, then the device's context."""
+        if self._executor is None:
+            return
+        with cleanup():
+            self._gpu.stream.synchronize()
+        for session in self._sessions:
+            session.close()
+        self._sessions.clear()
+        self._executor.context = None
+        self._executor = None
+        self._engine = None
+        self._runtime = None
+        self._gpu.close()
+
+    def _live(self) -> Executor:
+        if self._executor is None:
+            raise ValueError("the engine is closed")
+        return self._executor
+
+
+def read_tensors(trt: Any, engine: Any) -> tuple[EngineTensor, ...]:
+    """Inputs and outputs of an engine, with the ranges of its profiles."""
+    tensors = []
+    for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
+        shape = tuple(engine.get_tensor_shape(name))
+        is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+        on_host = engine.get_tensor_location(name) == trt.TensorLocation.HOST
+        ranges: tuple[ShapeRange, ...] = ()
+        if is_input and DYNAMIC in shape:
+            ranges = tuple(
+                ShapeRange(*(tuple(shape) for shape in engine.get_tensor_profile_shape(name, index)))
+                for index in range(engine.num_optimization_profiles)
+            )
+        tensors.append(
+            EngineTensor(name, dtype_name(engine.get_tensor_dtype(name)), shape, is_input, on_host, ranges)
+        )
+    return tuple(tensors)
+
+
+def _deserialize(
+    runtime: Any, log: TrtLog, engine_path: Path, gpu: Gpu, check_plan: CheckPlan | None
+) -> Any:
+    with engine_path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as plan:
+        # Mapped, not read: TensorRT copies what it keeps, and plans can be many gigabytes.
+        if check_plan is not None:
+            check_plan(runtime, plan)
+        engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        refused = failure(log, f"could not load {engine_path.name} on {gpu.name}")
+        if type(refused) is BuildError and not refused.hint:
+            refused.hint = "Engines run only on the type of GPU and the release that they were built for."
+        raise refused
+    return engine
+
+
+def _default_context(engine: Any) -> Any:
+    return engine.create_execution_context()

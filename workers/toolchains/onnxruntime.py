@@ -1,0 +1,180 @@
+"""ONNX Runtime on the CPU: the optimized model is the engine, and the accuracy reference."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Mapping
+
+import onnxruntime as ort
+
+from farm.domain.errors import BuildError, InvalidModelError, InvalidSpecError, OutOfMemoryError
+from farm.domain.models import Tensor
+from farm.domain.targets import DeviceKind, ToolchainId
+from farm.domain.toolchains import BuilderOption, ToolchainDescription
+from workers.toolchains.toolchain import BuildInput, BuildOutput, IterationTimes, TimedSession
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from workers.toolchains.toolchain import LoadedEngine, Progress, Toolchain
+
+_LEVELS = {
+    "DISABLE_ALL": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "BASIC": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "EXTENDED": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "ALL": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+_DTYPES = {"float": "float32", "double": "float64"}
+_PROVIDERS = ["CPUExecutionProvider"]
+_LATER = "needs typed conversion of the model, which this toolchain does not support yet; nearest: fp32"
+
+
+class OnnxRuntimeToolchain:
+    """Builds with the CPU execution provider."""
+
+    def describe(self) -> ToolchainDescription:
+        """Name, version and what it can do."""
+        return ToolchainDescription(
+            id=ToolchainId("onnxruntime", ort.__version__),
+            precisions={
+                "fp32": "",
+                "tf32": "a CPU has no TF32; nearest: fp32",
+                **dict.fromkeys(("fp16", "bf16", "int8"), _LATER),
+                "fp8": "the CPU execution provider has no FP8; nearest: fp32",
+            },
+            options=(
+                BuilderOption(
+                    "graph_optimization_level",
+                    "choice",
+                    default="ALL",
+                    choices=tuple(_LEVELS),
+                    help="How far the graph is optimized.",
+                ),
+            ),
+            serves=DeviceKind.CPU,
+            precision_notes={"fp32": "computed in FP32 by the CPU execution provider"},
+        )
+
+    def build(self, build: BuildInput, progress: Progress) -> BuildOutput:
+        """Optimizes the model for this CPU and writes it as an ONNX file.
+
+        Raises:
+            InvalidModelError: ONNX Runtime does not take the model.
+            OutOfMemoryError: the host was too small.
+        """
+        progress(None, "optimizing the graph")
+        options = _session_options()
+        level = str(build.builder_config.get("graph_optimization_level", "ALL"))
+        options.graph_optimization_level = _LEVELS[level]
+        options.optimized_model_filepath = str(build.engine_path)
+        # One file whatever the size, as long as protobuf can hold it: an engine is one artifact.
+        _new_session(build.model_path, options)
+        return BuildOutput(
+            precision_note="FP32, CPUExecutionProvider",
+            details={"graph_optimization_level": level},
+        )
+
+    def load(self, engine_path: Path) -> LoadedEngine:
+        """Loads an optimized model, or any ONNX file, as it is.
+
+        Raises:
+            BuildError: these bytes are not a model that this version runs.
+        """
+        return _LoadedModel(engine_path)
+
+
+class _LoadedModel:
+    """An ONNX Runtime session."""
+
+    def __init__(self, path: Path) -> None:
+        self._session: Any = _new_session(path, _session_options())
+        self.inputs = tuple(map(_tensor, self._session.get_inputs()))
+        self.outputs = tuple(map(_tensor, self._session.get_outputs()))
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The outputs for some inputs."""
+        try:
+            values = self._session.run(None, dict(inputs))
+        except Exception as error:
+            raise _translated(error, InvalidSpecError) from error
+        return dict(zip((tensor.name for tensor in self.outputs), values))
+
+    def timed_sessions(self, inputs: Mapping[str, NDArray[Any]]) -> list[TimedSession]:
+        """One way: the host's clock around the call, with buffers bound beforehand."""
+        return [_TimedRun(self._session, inputs)]
+
+    def close(self) -> None:
+        """Lets the session go."""
+        self._session = None
+
+
+class _TimedRun:
+    """A session with its inputs bound."""
+
+    is_graph = False
+    has_transfers = False
+
+    def __init__(self, session: Any, inputs: Mapping[str, NDArray[Any]]) -> None:
+        self._session = session
+        self._binding = session.io_binding()
+        for name, array in inputs.items():
+            self._binding.bind_cpu_input(name, array)
+        for output in session.get_outputs():
+            self._binding.bind_output(output.name)
+
+    def iterate(self) -> IterationTimes:
+        """One run, by the host's clock."""
+        begin = time.perf_counter_ns()
+        self._session.run_with_iobinding(self._binding)
+        return IterationTimes(0.0, (time.perf_counter_ns() - begin) / 1e6, 0.0)
+
+    def burst(self, count: int) -> float:
+        """Runs back to back."""
+        begin = time.perf_counter()
+        for _ in range(count):
+            self._session.run_with_iobinding(self._binding)
+        return time.perf_counter() - begin
+
+    def close(self) -> None:
+        """Lets the bound buffers go."""
+        self._binding.clear_binding_inputs()
+        self._binding.clear_binding_outputs()
+
+
+def toolchain() -> Toolchain:
+    """The toolchain of this interpreter's ONNX Runtime."""
+    return OnnxRuntimeToolchain()
+
+
+def _session_options() -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return options
+
+
+def _new_session(path: Path, options: Any) -> Any:
+    try:
+        return ort.InferenceSession(str(path), options, providers=_PROVIDERS)
+    except Exception as error:
+        raise _translated(error, InvalidModelError) from error
+
+
+def _translated(error: Exception, refusal: type[InvalidModelError | InvalidSpecError]) -> Exception:
+    """ONNX Runtime raises a class per status code, all of them below RuntimeError."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "bad allocation" in text or "Failed to allocate memory" in text:
+        return OutOfMemoryError(f"ONNX Runtime ran out of host memory: {text}")
+    if type(error).__name__ in ("NotImplemented", "InvalidGraph", "Fail", "InvalidProtobuf", "NoSuchFile"):
+        return refusal(f"ONNX Runtime {ort.__version__} does not take the model: {text}")
+    if type(error).__name__ == "InvalidArgument":
+        return InvalidSpecError(f"ONNX Runtime {ort.__version__}: {text}")
+    return BuildError(f"ONNX Runtime {ort.__version__} failed: {text}")
+
+
+def _tensor(argument: Any) -> Tensor:
+    inner = argument.type[len("tensor(") : -1] if argument.type.startswith("tensor(") else argument.type
+    shape = tuple(size if isinstance(size, int) else -1 for size in argument.shape)
+    symbols = tuple(size if isinstance(size, str) else "" for size in argument.shape)
+    return Tensor(argument.name, _DTYPES.get(inner, inner), shape, symbols)

@@ -1,0 +1,137 @@
+"""What every toolchain must do. Values in, values out; a refusal is a `FarmError`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from farm.domain.models import Tensor
+    from farm.domain.shapes import ShapeRange
+    from farm.domain.toolchains import ToolchainDescription
+
+
+class Progress(Protocol):
+    """Tells the user's progress bar where a phase stands."""
+
+    def __call__(self, fraction: float | None, message: str) -> None:
+        """Reports a share of the phase from 0 to 1, or none if it is not known, and what is going on."""
+
+
+@dataclass(frozen=True)
+class BuildInput:
+    """What to build, with files in place.
+
+    Attributes:
+        model_path: the ONNX file, its external data beside it.
+        engine_path: where the engine is to be written.
+        precision: one that the toolchain described as supported.
+        builder_config: canonical options that differ from their defaults, such as
+            `{"builder_optimization_level": 4, "memory_pool_limits.WORKSPACE": 4294967296}`.
+        profiles: optimization profiles: a range for every dynamic input; empty for a static model.
+        compute_capability: of the target, such as `8.9`; empty for a CPU.
+        timing_cache_in: an earlier timing cache, if there is one.
+        timing_cache_out: where to write the timing cache after the build.
+    """
+
+    model_path: Path
+    engine_path: Path
+    precision: str
+    builder_config: Mapping[str, Any] = field(default_factory=dict)
+    profiles: tuple[Mapping[str, ShapeRange], ...] = ()
+    compute_capability: str = ""
+    timing_cache_in: Path | None = None
+    timing_cache_out: Path | None = None
+
+
+@dataclass(frozen=True)
+class BuildOutput:
+    """What a build left behind, beside the engine's file.
+
+    Attributes:
+        precision_note: how the precision was honoured, such as `BuilderFlag.FP16, weakly typed`.
+        device_memory_bytes: what an execution context takes; 0 if not known.
+        layers: number of layers in the engine; 0 if not known.
+        timing_cache_written: whether `timing_cache_out` holds a cache worth lending.
+        details: anything else worth keeping, as JSON.
+    """
+
+    precision_note: str = ""
+    device_memory_bytes: int = 0
+    layers: int = 0
+    timing_cache_written: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class IterationTimes(NamedTuple):
+    """One inference, in milliseconds. On a CPU the transfers take none."""
+
+    h2d_ms: float
+    compute_ms: float
+    d2h_ms: float
+
+
+class TimedSession(Protocol):
+    """An engine with inputs of one shape in place, ready to run again and again."""
+
+    #: Whether the launches are replayed from a CUDA graph.
+    is_graph: bool
+    #: Whether there are transfers to speak of.
+    has_transfers: bool
+
+    def iterate(self) -> IterationTimes:
+        """Copies the inputs in, runs once, copies the outputs out, and waits; each part timed."""
+
+    def burst(self, count: int) -> float:
+        """Runs `count` times back to back without transfers; the host's seconds from first to last."""
+
+    def close(self) -> None:
+        """Gives the buffers back."""
+
+
+class LoadedEngine(Protocol):
+    """An engine, live on the one device that the process sees."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The outputs for inputs of any shape within the profile.
+
+        Raises:
+            FarmError: an input is missing or does not fit, or the device failed.
+        """
+
+    def timed_sessions(self, inputs: Mapping[str, NDArray[Any]]) -> list[TimedSession]:
+        """The ways to time the engine on these inputs: plain, and as a CUDA graph where it can be."""
+
+    def close(self) -> None:
+        """Gives everything back, in the order that the libraries want."""
+
+
+class Toolchain(Protocol):
+    """A build software stack, imported in this interpreter."""
+
+    def describe(self) -> ToolchainDescription:
+        """Name, exact version, and what it can do. Needs no device."""
+
+    def build(self, build: BuildInput, progress: Progress) -> BuildOutput:
+        """Builds and writes the engine.
+
+        Raises:
+            BuildError: the toolchain refused; the message names the node or the option.
+            OutOfMemoryError: the device or the host was too small.
+            InvalidModelError: the parser does not take the model; names the node.
+        """
+
+    def load(self, engine_path: Path) -> LoadedEngine:
+        """Loads an engine onto the device that the process sees.
+
+        Raises:
+            BuildError: these bytes are not an engine of this version for this device.
+            DeviceUnavailableError: there is no such device here.
+        """
