@@ -47,7 +47,9 @@ def open_farm(settings: Settings, *, create: bool = True) -> Farm:
     path = settings.sqlite_path
     is_new = path is not None and not path.exists()
     if is_new and not create:
-        raise NotFoundError(f"there is no farm in {settings.home}", hint="`farm demo` or `farm up` makes one.")
+        raise NotFoundError(
+            f"there is no farm in {settings.home}", hint="`farm demo` or `farm up` makes one."
+        )
     if is_new and path is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -85,6 +85,11 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **extra}
 
 
+def own_environment() -> dict[str, str]:
+    """The environment of another process of the farm itself: this one's."""
+    return dict(os.environ)
+
+
 def _default_home(env: Mapping[str, str]) -> Path:
     data = env.get("XDG_DATA_HOME")
     return (Path(data) if data else Path.home() / ".local" / "share") / "engine-farm"

@@ -1,6 +1,6 @@
 """Runs migrations on the engine that `farm.storage.schema` hands over.
 
-On PostgreSQL an advisory lock makes two upgrades at once take turns, and a lock timeout keeps a
+On SQLite the transaction holds the write lock from its beginning. On PostgreSQL an advisory lock makes two upgrades at once take turns, and a lock timeout keeps a
 migration from stopping the whole farm behind one long transaction.
 """
 
@@ -24,6 +24,8 @@ def run() -> None:
             target_metadata=metadata,
             render_as_batch=connection.dialect.name == "sqlite",
             compare_type=True,
+            # SQLite's too, since the farm begins its transactions itself: a migration happens or does not.
+            transactional_ddl=True,
         )
         with context.begin_transaction():
             if connection.dialect.name == "postgresql":

@@ -10,7 +10,12 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from farm.domain.errors import FolderInUseError, InvalidRequestError, StoreUnavailableError, UnsupportedTargetError
+from farm.domain.errors import (
+    FolderInUseError,
+    InvalidRequestError,
+    StoreUnavailableError,
+    UnsupportedTargetError,
+)
 from farm.domain.identifiers import new_id
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import Device, DeviceKind, DeviceType, Target

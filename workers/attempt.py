@@ -198,7 +198,10 @@ class _Attempt:
         """The folder of inputs and reference outputs; or none, and why there is none."""
         if not self._can_run_engine:
             capability = self._job.target.device_type.compute_capability
-            return None, f"built ahead of time: no GPU of compute capability {capability} on the building host"
+            return (
+                None,
+                f"built ahead of time: no GPU of compute capability {capability} on the building host",
+            )
         if not self._place.reference_toolchain:
             return None, "no ONNX Runtime on the building host to compute a reference"
         verification = self._job.request.verification
@@ -216,7 +219,9 @@ class _Attempt:
         folder = self._folder / "reference"
         folder.mkdir()
         if verification.inputs_sha256:
-            place_inputs(self._farm.database, self._farm.store, verification.inputs_sha256, folder / "inputs.npz")
+            place_inputs(
+                self._farm.database, self._farm.store, verification.inputs_sha256, folder / "inputs.npz"
+            )
         self._prepare("computing the reference")
         request = ReferenceRequest(
             model_path,
@@ -240,7 +245,11 @@ class _Attempt:
         if not isinstance(failure, Failure):
             failure = Failure(**{**failure, "failure_class": FailureClass(failure["failure_class"])})
         is_for_cpu = self._job.target.device_type.kind is DeviceKind.CPU
-        if failure.code == "InvalidSpecError" or is_for_cpu or failure.failure_class is FailureClass.TRANSIENT:
+        if (
+            failure.code == "InvalidSpecError"
+            or is_for_cpu
+            or failure.failure_class is FailureClass.TRANSIENT
+        ):
             raise _ChildFailedError(failure)
         return None, f"the reference could not be computed: {failure.message}"
 
@@ -251,7 +260,11 @@ class _Attempt:
         cache_in = None
         if is_build:
             cache_in = lend_timing_cache(
-                self._farm.database, self._farm.store, self._job, self._cache_flags, self._folder / "timing.in"
+                self._farm.database,
+                self._farm.store,
+                self._job,
+                self._cache_flags,
+                self._folder / "timing.in",
             )
         build = BuildInput(
             model_path=model_path,
@@ -358,7 +371,9 @@ class _Attempt:
         state = fail_attempt(
             self._farm.database, self._job, self._attempt, failure, self._keep_log(), seconds=self._seconds
         )
-        _log.warning("job %s attempt %d: %s; now %s", self._job.id, self._attempt.number, failure.message, state.value)
+        _log.warning(
+            "job %s attempt %d: %s; now %s", self._job.id, self._attempt.number, failure.message, state.value
+        )
 
     def _end_stopped(self) -> None:
         database, attempt = self._farm.database, self._attempt

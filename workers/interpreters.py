@@ -86,7 +86,8 @@ def probe_interpreter(python: Path, scratch: Path) -> Interpreter:
         if not result.exists():
             last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
             raise InvalidRequestError(
-                f"{python} can not run the farm's child: {last}", hint="It needs Python 3.10 or newer, and numpy."
+                f"{python} can not run the farm's child: {last}",
+                hint="It needs Python 3.10 or newer, and numpy.",
             )
         answer = json.loads(result.read_text())
     found = tuple(ToolchainDescription.from_json(value) for value in answer["toolchains"].values())

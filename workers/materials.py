@@ -58,7 +58,10 @@ def chunk_shapes(model: Model, job: Job) -> dict[str, Shape]:
     for tensor in model.inputs:
         if tensor.name in profile and tensor.shape[:1] == (-1,):
             return shapes_at_batch(model, profile, profile[tensor.name].opt[0])
-    return {tensor.name: profile[tensor.name].opt if tensor.name in profile else tensor.shape for tensor in model.inputs}
+    return {
+        tensor.name: profile[tensor.name].opt if tensor.name in profile else tensor.shape
+        for tensor in model.inputs
+    }
 
 
 def benchmark_shapes(model: Model, job: Job) -> tuple[tuple[int, Mapping[str, Shape]], ...]:
@@ -128,7 +131,9 @@ class ReferenceCache:
                 total -= sizes[folder]
 
 
-def lend_timing_cache(database: Database, store: ArtifactStore, job: Job, flags: str, path: Path) -> Path | None:
+def lend_timing_cache(
+    database: Database, store: ArtifactStore, job: Job, flags: str, path: Path
+) -> Path | None:
     """Writes the timing cache of the target to a file, if there is one."""
     with database.reading() as transaction:
         digest: Digest | None = transaction.engines.timing_cache(job.target, flags)

@@ -40,9 +40,7 @@ class AttemptState(str, Enum):
 JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
     # Back to QUEUED when the attempt is lost or fails transiently.
-    JobState.RUNNING: frozenset(
-        {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.QUEUED}
-    ),
+    JobState.RUNNING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.QUEUED}),
     JobState.SUCCEEDED: frozenset(),
     JobState.FAILED: frozenset(),
     JobState.CANCELLED: frozenset(),
@@ -116,7 +114,9 @@ class Failure:
     is_timeout: bool = False
 
 
-def next_job_state(failure: Failure, *, attempt: int, max_attempts: int, crashes: int) -> tuple[JobState, Failure]:
+def next_job_state(
+    failure: Failure, *, attempt: int, max_attempts: int, crashes: int
+) -> tuple[JobState, Failure]:
     """What becomes of a job whose attempt failed, and the failure as it is then recorded.
 
     Args:

@@ -78,7 +78,10 @@ class BuildSpec:
 
 
 def profile_from_shapes(
-    model: Model, min_shapes: Mapping[str, Shape], opt_shapes: Mapping[str, Shape], max_shapes: Mapping[str, Shape]
+    model: Model,
+    min_shapes: Mapping[str, Shape],
+    opt_shapes: Mapping[str, Shape],
+    max_shapes: Mapping[str, Shape],
 ) -> dict[str, ShapeRange]:
     """One optimization profile from what a user wrote; a shape given once stands for all three.
 
@@ -94,7 +97,9 @@ def profile_from_shapes(
                 hint=did_you_mean(name, [tensor.name for tensor in model.inputs]),
             )
         if name not in dynamic:
-            raise InvalidSpecError(f"input {name!r} is static: it takes no shapes", hint="Leave its shapes out.")
+            raise InvalidSpecError(
+                f"input {name!r} is static: it takes no shapes", hint="Leave its shapes out."
+            )
     profile = {}
     for name, tensor in dynamic.items():
         known = [shapes[name] for shapes in (opt_shapes, max_shapes, min_shapes) if name in shapes]

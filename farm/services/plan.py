@@ -92,7 +92,9 @@ def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -
     """
     for precision in request.precisions:
         if precision not in PRECISIONS:
-            raise InvalidSpecError(f"unknown precision {precision!r}", hint=did_you_mean(precision, PRECISIONS))
+            raise InvalidSpecError(
+                f"unknown precision {precision!r}", hint=did_you_mean(precision, PRECISIONS)
+            )
     profile, batches = _profile(model, request)
     targets = resolve_targets(transaction, request.gpus, request.toolchains)
     options, notes = _options_by_toolchain(request.options, [toolchain for _, _, toolchain in targets])
@@ -175,5 +177,3 @@ def _options_by_toolchain(
         if others:
             notes.append(f"{name} does not exist in {', '.join(others)} and has no effect there")
     return {t.id: t.normalise(chosen[t.id]) for t in toolchains}, notes
-
-

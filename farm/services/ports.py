@@ -55,7 +55,9 @@ class FleetCatalog(Protocol):
     def register(self, registration: WorkerRegistration) -> dict[DeviceType, str]:
         """Files a worker with its device, toolchains and targets; the slug of each device type."""
 
-    def describe(self, device_types: Sequence[DeviceType], toolchains: Sequence[ToolchainDescription]) -> None:
+    def describe(
+        self, device_types: Sequence[DeviceType], toolchains: Sequence[ToolchainDescription]
+    ) -> None:
         """Files what a machine could serve, with no worker behind it yet."""
 
     def beat(self, worker_id: str) -> None:
@@ -84,7 +86,13 @@ class JobLedger(Protocol):
     """Submissions, jobs and attempts; every write of an attempt carries its number."""
 
     def add_submission(
-        self, *, name: ModelName, user: str, tags: dict[str, str], cells: Sequence[Cell], request: dict[str, Any]
+        self,
+        *,
+        name: ModelName,
+        user: str,
+        tags: dict[str, str],
+        cells: Sequence[Cell],
+        request: dict[str, Any],
     ) -> Submission:
         """Files a request with its cells."""
 
@@ -118,7 +126,9 @@ class JobLedger(Protocol):
     def forget_announcements(self, older_than_s: float) -> int:
         """Makes queued jobs unannounced again whose announcement has led to nothing for so long."""
 
-    def claim(self, job_id: str, *, worker_id: str, device: Device, lease_s: float) -> tuple[Job, Attempt] | None:
+    def claim(
+        self, job_id: str, *, worker_id: str, device: Device, lease_s: float
+    ) -> tuple[Job, Attempt] | None:
         """Takes a job by one conditional update; none if it is not there to be taken."""
 
     def heartbeat(self, attempt: Attempt, lease_s: float) -> bool:
@@ -155,6 +165,9 @@ class JobLedger(Protocol):
 
     def crashes(self, job_id: str) -> int:
         """How many of a job's attempts died by a signal or fell silent."""
+
+    def interested(self, job_id: str) -> set[str]:
+        """The submissions that have a cell of a job."""
 
     def request_cancel(self, job_id: str) -> Job:
         """Cancels a queued job at once, and asks a running one to stop."""

@@ -104,7 +104,9 @@ def needs_measuring(engine: Engine, request: JobRequest) -> bool:
 def _summary(name: ModelName, plan: Plan, request: JobRequest) -> dict[str, object]:
     return {
         "model": f"{name.name}@{name.version}",
-        "cells": [f"{cell.slug} · {cell.spec.target.toolchain} · {cell.spec.precision}" for cell in plan.cells],
+        "cells": [
+            f"{cell.slug} · {cell.spec.target.toolchain} · {cell.spec.precision}" for cell in plan.cells
+        ],
         "refused": [list(pair) for pair in plan.refused],
         "batches": list(plan.batches),
         "inputs_sha256": request.verification.inputs_sha256,

@@ -144,10 +144,12 @@ class ArtifactFolder:
     def _missing(self, digest: Digest) -> NotFoundError | StoreUnavailableError:
         if not self.root.is_dir():
             return StoreUnavailableError(
-                f"the artifact store {self.root} is missing", hint="Is it mounted? FARM_STORE says where it is."
+                f"the artifact store {self.root} is missing",
+                hint="Is it mounted? FARM_STORE says where it is.",
             )
         return NotFoundError(
-            f"the artifact store {self.root} has no {digest.short}", hint="It was removed; rebuild what it was."
+            f"the artifact store {self.root} has no {digest.short}",
+            hint="It was removed; rebuild what it was.",
         )
 
     @contextmanager
@@ -178,6 +180,9 @@ def _store_error(place: Path, error: OSError) -> StoreUnavailableError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreUnavailableError(f"no space left at {place}", hint="Free some space, then try again.")
     if error.errno == errno.ENOENT:
-        return StoreUnavailableError(f"{place} is missing", hint="Is it mounted? FARM_STORE says where the store is.")
-    return StoreUnavailableError(f"{place} can not be written: {error.strerror}", hint="Check its owner and mode.")
-
+        return StoreUnavailableError(
+            f"{place} is missing", hint="Is it mounted? FARM_STORE says where the store is."
+        )
+    return StoreUnavailableError(
+        f"{place} can not be written: {error.strerror}", hint="Check its owner and mode."
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, DateTime
+from sqlalchemy import JSON, DateTime, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
@@ -14,8 +16,42 @@ from sqlalchemy.types import TypeDecorator
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-#: JSONB on PostgreSQL, text on SQLite.
-JsonDocument = JSON().with_variant(JSONB(), "postgresql")
+#: JSONB on PostgreSQL, text on SQLite; no document is the database's own null.
+JsonDocument = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+def storable_text(text: str) -> str:
+    """The text without what a database can not hold: NUL (PostgreSQL) and halves of surrogate pairs (both)."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def storable(value: Any) -> Any:
+    """A JSON value without what a database can not hold; JSON has no NaN and no infinity either."""
+    if isinstance(value, str):
+        return storable_text(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {storable(key): storable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [storable(item) for item in value]
+    return value
+
+
+def json_text(value: Any) -> str:
+    """How documents are written, on both databases."""
+    return json.dumps(storable(value), allow_nan=False)
+
+
+class AnyText(TypeDecorator[str]):
+    """Text from outside, of any length; what no database can hold of it becomes a replacement character."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        """Replace it on the way in, in comparisons as well."""
+        return None if value is None else storable_text(value)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine, event, select
-from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
+from sqlalchemy import create_engine, event, make_url, select
 from sqlalchemy.exc import ArgumentError as BadUrlError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from farm.domain.errors import DatabaseUnavailableError, InvalidRequestError, SchemaVersionError
-from farm.storage.columns import DatabaseNow
+from farm.storage.columns import DatabaseNow, json_text
 from farm.storage.sql_engines import SqlEngineFiles
 from farm.storage.sql_fleet import SqlFleetCatalog
 from farm.storage.sql_jobs import SqlJobLedger
@@ -21,10 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import URL, Connection, Engine
+
+    from farm.domain.errors import FarmError
 
 #: How long SQLite waits for another writer before it says that the database is locked.
 SQLITE_BUSY_S = 15
+#: Execution option of a connection whose transaction does not take the write lock.
+_READS_ONLY = "farm_reads_only"
 
 
 class SqlTransaction:
@@ -47,27 +54,21 @@ class SqlDatabase:
 
     def __init__(self, url: str, *, busy_s: float = SQLITE_BUSY_S) -> None:
         self.url = url
-        try:
-            self.engine = _new_engine(url, busy_s)
-        except (BadUrlError, NoSuchModuleError) as error:
-            raise InvalidRequestError(
-                f"not a database URL that the farm knows: {hide_password(url)}",
-                hint="Use sqlite:///path or postgresql+psycopg://user:password@host/name.",
-            ) from error
+        parsed = _parse_url(url)
+        self._password = parsed.password
+        self.engine = _new_engine(parsed, busy_s)
 
     @contextmanager
     def transaction(self) -> Iterator[SqlTransaction]:
         """A transaction that writes; committed at the end of the block unless it raises."""
-        with self._translated(), self.engine.connect() as connection:
-            connection.info["writes"] = True
-            with connection.begin():
-                yield SqlTransaction(connection)
+        with self.translated(), self.engine.connect() as connection, connection.begin():
+            yield SqlTransaction(connection)
 
     @contextmanager
     def reading(self) -> Iterator[SqlTransaction]:
         """A transaction that only reads."""
-        with self._translated(), self.engine.connect() as connection:
-            connection.info["writes"] = False
+        with self.translated(), self.engine.connect() as connection:
+            connection.execution_options(**{_READS_ONLY: True})
             with connection.begin():
                 yield SqlTransaction(connection)
 
@@ -76,66 +77,172 @@ class SqlDatabase:
         self.engine.dispose()
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
+        """Turns what the driver says in the block into the farm's errors; anything else is a bug and stays.
+
+        Raises:
+            DatabaseUnavailableError: down, locked, full, damaged, or not to be written.
+            SchemaVersionError: a table or column is missing.
+        """
         try:
             yield
         except IntegrityError:
             raise
         except DBAPIError as error:
-            raise self._as_farm_error(error) from error
+            said = self._without_password(_first_line(error))
+            found = (_sqlite_error if self.engine.dialect.name == "sqlite" else _postgresql_error)(
+                error, hide_password(self.url), said
+            )
+            if found is None:
+                raise
+            raise found from error
+        except PoolTimeoutError as error:
+            raise DatabaseUnavailableError(
+                f"every connection to the database {hide_password(self.url)} is in use",
+                hint="Too many threads wait for it; try again.",
+            ) from error
 
-    def _as_farm_error(self, error: DBAPIError) -> Exception:
-        text = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
-        where = hide_password(self.url)
-        if "no such table" in text or "no such column" in text or re.search(r'(relation|column) ".*" .*not exist', text):
-            return SchemaVersionError(
-                f"the database {where} is not on this release's schema: {text}", hint="Run `farm db upgrade`."
-            )
-        if "locked" in text:
-            return DatabaseUnavailableError(
-                f"the database {where} has been locked by another process for too long",
-                hint="Find who holds it (`fuser` on the file), then try again.",
-            )
-        if "disk is full" in text or "No space left" in text:
-            return DatabaseUnavailableError(f"the disk under the database {where} is full", hint="Free some space.")
-        if "readonly" in text or "read-only" in text or "unable to open" in text:
-            return DatabaseUnavailableError(
-                f"the database {where} can not be written: {text}", hint="Check the folder's owner and mode."
-            )
-        if "not a database" in text or "malformed" in text:
-            return DatabaseUnavailableError(f"the file of {where} is damaged or no database: {text}")
-        if isinstance(error, OperationalError) or error.connection_invalidated:
-            return DatabaseUnavailableError(
-                f"the database {where} can not be reached: {text}", hint="Is it up? `farm doctor` checks."
-            )
-        return error
+    def _without_password(self, text: str) -> str:
+        return text.replace(self._password, "***") if self._password else text
 
 
 def hide_password(url: str) -> str:
-    """A URL that may be shown."""
-    return re.sub(r"://([^:/@]+):[^@]*@", r"://\1:***@", url)
+    """A URL that may be shown, whatever is wrong with it."""
+    shown = re.sub(r":(?!//).*@", ":***@", url, count=1)
+    return re.sub(r"([?&][a-z]*password=)[^&]*", r"\1***", shown)
 
 
-def _new_engine(url: str, busy_s: float) -> Engine:
-    if url.startswith("sqlite"):
-        engine = create_engine(url, connect_args={"timeout": busy_s, "check_same_thread": False})
-        event.listen(engine, "connect", _prepare_sqlite)
+def _parse_url(url: str) -> URL:
+    wrong = InvalidRequestError(
+        f"not a database URL that the farm knows: {hide_password(url)}",
+        hint="Use sqlite:///path or postgresql+psycopg://user:password@host/name.",
+    )
+    try:
+        parsed = make_url(url)
+    except (BadUrlError, ValueError) as error:
+        raise wrong from error
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
+        raise wrong
+    if parsed.drivername != "postgresql+psycopg" and parsed.database in (None, "", ":memory:"):
+        # Every connection would see a database of its own.
+        raise wrong
+    return parsed
+
+
+def _new_engine(url: URL, busy_s: float) -> Engine:
+    if url.drivername.startswith("sqlite"):
+        engine = create_engine(
+            url, json_serializer=json_text, connect_args={"timeout": busy_s, "check_same_thread": False}
+        )
+
+        def prepare(connection: sqlite3.Connection, _record: object) -> None:
+            _prepare_sqlite(connection, busy_s)
+
+        event.listen(engine, "connect", prepare)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    return create_engine(
+        url, json_serializer=json_text, pool_pre_ping=True, connect_args={"connect_timeout": 10}
+    )
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
+def _prepare_sqlite(connection: sqlite3.Connection, busy_s: float) -> None:
     # The driver would begin transactions by itself, and too late (at the first write).
     connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    deadline = time.monotonic() + busy_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:
+            # Two processes that open a new file at once: SQLite does not wait here by itself.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
     # FULL: what `submit` acknowledged survives a power cut, not only a crash.
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
 
 
 def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE takes the write lock now: upgrading a read later can fail at once, whatever the timeout.
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.info.get("writes", True) else "BEGIN")
+    reads_only = connection.get_execution_options().get(_READS_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+def _first_line(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else type(error.orig).__name__
+
+
+def _sqlite_error(error: DBAPIError, where: str, said: str) -> FarmError | None:
+    code = getattr(error.orig, "sqlite_errorname", "")
+    if "no such table" in said or "no such column" in said:
+        return _other_schema(where, said)
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return DatabaseUnavailableError(
+            f"the database {where} has been locked by another process for too long",
+            hint="Find who holds it (`fuser` on the file), then try again.",
+        )
+    if code == "SQLITE_FULL":
+        return _disk_full(where)
+    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+        return DatabaseUnavailableError(
+            f"the database {where} can not be opened or written: {said}",
+            hint="Check that its folder exists, and the owner and mode of folder and file.",
+        )
+    if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+        return DatabaseUnavailableError(
+            f"the file of {where} is damaged or no database: {said}",
+            hint="Put a backup in its place, or name another file with FARM_DATABASE_URL.",
+        )
+    if code.startswith(("SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_PROTOCOL")):
+        return DatabaseUnavailableError(
+            f"the database {where} can not be read or written: {said}", hint="Is the disk under it healthy?"
+        )
+    return None
+
+
+def _postgresql_error(error: DBAPIError, where: str, said: str) -> FarmError | None:
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if state in ("42P01", "42703", "3F000"):  # no such table, column, schema
+        return _other_schema(where, said)
+    if state == "53100":
+        return _disk_full(where)
+    if state == "55P03":
+        return DatabaseUnavailableError(
+            f"the database {where} has been locked by another process for too long",
+            hint="See who holds the lock in pg_stat_activity, then try again.",
+        )
+    if state.startswith("40"):  # deadlock, serialization
+        return DatabaseUnavailableError(
+            f"the database {where} gave another transaction precedence: {said}", hint="Try again."
+        )
+    if state in ("42501", "25006"):  # no privilege, a standby
+        return DatabaseUnavailableError(
+            f"the database {where} can not be written: {said}",
+            hint="Give its user the rights on the tables, and use the primary server.",
+        )
+    if state.startswith("54"):
+        return None
+    is_at_connecting = error.statement is None and not state
+    if is_at_connecting or isinstance(error, OperationalError) or error.connection_invalidated:
+        return DatabaseUnavailableError(
+            f"the database {where} can not be reached: {said}",
+            hint="Is it up, and are host, port, user and password of FARM_DATABASE_URL right? `farm doctor` checks.",
+        )
+    return None
+
+
+def _other_schema(where: str, said: str) -> SchemaVersionError:
+    return SchemaVersionError(
+        f"the database {where} is not on this release's schema: {said}", hint="Run `farm db upgrade`."
+    )
+
+
+def _disk_full(where: str) -> DatabaseUnavailableError:
+    return DatabaseUnavailableError(
+        f"the disk under the database {where} is full", hint="Free some space, then try again."
+    )

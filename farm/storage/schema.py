@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +13,21 @@ from farm.domain.errors import SchemaVersionError
 from farm.storage.database import hide_password
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from farm.storage.database import SqlDatabase
 
 #: The newest migration; a test holds it against the folder. Known without loading Alembic, which is slow.
 HEAD = "0001"
+
+# Alembic keeps its context in a global of the process.
+_ALEMBIC = threading.Lock()
+
+
+def is_blank(database: SqlDatabase) -> bool:
+    """Whether the database has no tables at all, of anybody."""
+    with database.reading() as transaction:
+        return not inspect(transaction._connection).get_table_names()  # noqa: SLF001
 
 
 def current_revision(database: SqlDatabase) -> str | None:
@@ -45,28 +58,56 @@ def check_schema(database: SqlDatabase) -> None:
             hint="Upgrade engine-farm on this machine.",
         )
     raise SchemaVersionError(
-        f"the database {where} is on schema {found}, older than this release's {HEAD}", hint="Run `farm db upgrade`."
+        f"the database {where} is on schema {found}, older than this release's {HEAD}",
+        hint="Run `farm db upgrade`.",
     )
 
 
 def upgrade(database: SqlDatabase, revision: str = "head") -> None:
-    """Moves the schema up."""
+    """Moves the schema up; two at once take turns.
+
+    Raises:
+        DatabaseUnavailableError: the database can not be reached or written, or is locked for too long.
+        SchemaVersionError: it is on a schema that this release does not know.
+    """
     from alembic import command
 
-    command.upgrade(_alembic(database), revision)
+    with _migrating(database):
+        command.upgrade(_alembic(database), revision)
 
 
 def downgrade(database: SqlDatabase, revision: str) -> None:
-    """Moves the schema down."""
+    """Moves the schema down.
+
+    Raises:
+        DatabaseUnavailableError: the database can not be reached or written, or is locked for too long.
+        SchemaVersionError: it is on a schema that this release does not know.
+    """
     from alembic import command
 
-    command.downgrade(_alembic(database), revision)
+    with _migrating(database):
+        command.downgrade(_alembic(database), revision)
+
+
+@contextmanager
+def _migrating(database: SqlDatabase) -> Iterator[None]:
+    from alembic.util import CommandError
+
+    try:
+        with _ALEMBIC, database.translated():
+            yield
+    except CommandError as error:
+        raise SchemaVersionError(
+            f"the database {hide_password(database.url)} can not be migrated: {error}",
+            hint="Is engine-farm on this machine the newest release that the farm uses?",
+        ) from error
 
 
 def _alembic(database: SqlDatabase) -> Any:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(files("migrations")))
+    # The option is a template, in which % has a meaning.
+    config.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
     config.attributes["engine"] = database.engine
     return config

@@ -62,7 +62,9 @@ class SqlFleetCatalog:
             slugs[device_type] = slug
         return {device_type: slugs[device_type] for device_type in registration.device_types}
 
-    def describe(self, device_types_: Sequence[DeviceType], toolchains_: Sequence[ToolchainDescription]) -> None:
+    def describe(
+        self, device_types_: Sequence[DeviceType], toolchains_: Sequence[ToolchainDescription]
+    ) -> None:
         """Files what a machine could serve, with no worker behind it yet."""
         for device_type in device_types_:
             self.device_type_id(device_type)
@@ -81,12 +83,16 @@ class SqlFleetCatalog:
     def beat(self, worker_id: str) -> None:
         """Notes that a worker lives."""
         self._connection.execute(
-            update(workers).where(workers.c.id == worker_id).values(heartbeat_at=DatabaseNow(), stopped_at=None)
+            update(workers)
+            .where(workers.c.id == worker_id)
+            .values(heartbeat_at=DatabaseNow(), stopped_at=None)
         )
 
     def stop(self, worker_id: str) -> None:
         """Notes that a worker has left."""
-        self._connection.execute(update(workers).where(workers.c.id == worker_id).values(stopped_at=DatabaseNow()))
+        self._connection.execute(
+            update(workers).where(workers.c.id == worker_id).values(stopped_at=DatabaseNow())
+        )
 
     def workers(self) -> list[Worker]:
         """Every worker, the live ones first."""
@@ -139,7 +145,9 @@ class SqlFleetCatalog:
 
     def device_types(self) -> dict[str, DeviceType]:
         """Every device type ever seen, by slug."""
-        rows = self._connection.execute(select(device_types).order_by(device_types.c.kind, device_types.c.slug))
+        rows = self._connection.execute(
+            select(device_types).order_by(device_types.c.kind, device_types.c.slug)
+        )
         return {row.slug: _device_type_from_row(row) for row in rows}
 
     def devices(self) -> list[Device]:

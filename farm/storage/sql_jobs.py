@@ -53,7 +53,13 @@ class SqlJobLedger:
         self._fleet = SqlFleetCatalog(connection)
 
     def add_submission(
-        self, *, name: ModelName, user: str, tags: dict[str, str], cells: Sequence[Cell], request: dict[str, Any]
+        self,
+        *,
+        name: ModelName,
+        user: str,
+        tags: dict[str, str],
+        cells: Sequence[Cell],
+        request: dict[str, Any],
     ) -> Submission:
         """Files a request with its cells."""
         submission_id = new_id("s")
@@ -169,7 +175,9 @@ class SqlJobLedger:
         """Jobs that are due and that nobody has announced since they became so, oldest first."""
         query = (
             select(jobs)
-            .where(jobs.c.state == "QUEUED", jobs.c.announced_at.is_(None), jobs.c.not_before <= DatabaseNow())
+            .where(
+                jobs.c.state == "QUEUED", jobs.c.announced_at.is_(None), jobs.c.not_before <= DatabaseNow()
+            )
             .order_by(jobs.c.created_at)
             .limit(limit)
         )
@@ -177,18 +185,24 @@ class SqlJobLedger:
 
     def mark_announced(self, job_ids: Sequence[str]) -> None:
         """Notes that their queues were told."""
-        self._connection.execute(update(jobs).where(jobs.c.id.in_(job_ids)).values(announced_at=DatabaseNow()))
+        self._connection.execute(
+            update(jobs).where(jobs.c.id.in_(job_ids)).values(announced_at=DatabaseNow())
+        )
 
     def forget_announcements(self, older_than_s: float) -> int:
         """Makes queued jobs unannounced again whose announcement has led to nothing for so long."""
         changed = self._connection.execute(
             update(jobs)
-            .where(jobs.c.state == "QUEUED", jobs.c.announced_at <= self._now() - timedelta(seconds=older_than_s))
+            .where(
+                jobs.c.state == "QUEUED", jobs.c.announced_at <= self._now() - timedelta(seconds=older_than_s)
+            )
             .values(announced_at=None)
         )
         return int(changed.rowcount)
 
-    def claim(self, job_id: str, *, worker_id: str, device: Device, lease_s: float) -> tuple[Job, Attempt] | None:
+    def claim(
+        self, job_id: str, *, worker_id: str, device: Device, lease_s: float
+    ) -> tuple[Job, Attempt] | None:
         """Takes a job by one conditional update; none if it is not there to be taken."""
         now = self._now()
         taken = self._connection.execute(
@@ -251,11 +265,15 @@ class SqlJobLedger:
 
     def append_log(self, attempt: Attempt, text: str) -> None:
         """Adds to the live log."""
-        self._connection.execute(insert(log_chunks).values(attempt_id=attempt.id, text=text.replace("\0", "")))
+        self._connection.execute(
+            insert(log_chunks).values(attempt_id=attempt.id, text=text.replace("\0", ""))
+        )
 
     def live_log(self, attempt: Attempt) -> str:
         """The live log so far; empty once the whole is kept as an artifact."""
-        query = select(log_chunks.c.text).where(log_chunks.c.attempt_id == attempt.id).order_by(log_chunks.c.id)
+        query = (
+            select(log_chunks.c.text).where(log_chunks.c.attempt_id == attempt.id).order_by(log_chunks.c.id)
+        )
         return "".join(self._connection.execute(query).scalars())
 
     def close(
@@ -337,6 +355,11 @@ class SqlJobLedger:
         query = select(func.count()).where(attempts.c.job_id == job_id, attempts.c.is_crash)
         return int(self._connection.execute(query).scalar_one())
 
+    def interested(self, job_id: str) -> set[str]:
+        """The submissions that have a cell of a job."""
+        query = select(_cells.c.submission_id).where(_cells.c.job_id == job_id)
+        return set(self._connection.execute(query).scalars())
+
     def request_cancel(self, job_id: str) -> Job:
         """Cancels a queued job at once, and asks a running one to stop.
 
@@ -355,7 +378,9 @@ class SqlJobLedger:
         )
         if cancelled.rowcount == 0:
             self._connection.execute(
-                update(jobs).where(jobs.c.id == job.id, jobs.c.state == "RUNNING").values(cancel_requested_at=now)
+                update(jobs)
+                .where(jobs.c.id == job.id, jobs.c.state == "RUNNING")
+                .values(cancel_requested_at=now)
             )
         return self.get(job.id)
 

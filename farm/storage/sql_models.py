@@ -70,7 +70,9 @@ class SqlModelCatalog:
             return latest
         version = latest.version + 1 if latest else 1
         self._connection.execute(
-            insert(model_names).values(name=name, version=version, model_sha256=sha256, created_at=DatabaseNow())
+            insert(model_names).values(
+                name=name, version=version, model_sha256=sha256, created_at=DatabaseNow()
+            )
         )
         found = self._latest(name)
         assert found is not None  # noqa: S101 - inserted one statement ago, in this transaction
@@ -91,21 +93,34 @@ class SqlModelCatalog:
             query = query.where(model_names.c.version == int(version))
         row = self._connection.execute(query.order_by(desc(model_names.c.version)).limit(1)).one_or_none()
         if row is None and len(reference) >= 6:
-            query = select(model_names).where(model_names.c.model_sha256.startswith(reference.lower(), autoescape=True))
-            row = self._connection.execute(query.order_by(desc(model_names.c.created_at)).limit(1)).one_or_none()
+            query = select(model_names).where(
+                model_names.c.model_sha256.startswith(reference.lower(), autoescape=True)
+            )
+            row = self._connection.execute(
+                query.order_by(desc(model_names.c.created_at)).limit(1)
+            ).one_or_none()
         if row is None:
             known = self._connection.execute(select(model_names.c.name).distinct()).scalars()
-            hint = f"It has {self._count(name)} version(s): `farm models`." if at and self._count(name) else ""
+            hint = (
+                f"It has {self._count(name)} version(s): `farm models`." if at and self._count(name) else ""
+            )
             raise NotFoundError(f"no model is named {reference!r}", hint=hint or did_you_mean(name, known))
         return _name_from_row(row)
 
     def names(self) -> list[ModelName]:
         """Every version of every name, newest last."""
-        query = select(model_names).order_by(model_names.c.created_at, model_names.c.name, model_names.c.version)
+        query = select(model_names).order_by(
+            model_names.c.created_at, model_names.c.name, model_names.c.version
+        )
         return [_name_from_row(row) for row in self._connection.execute(query)]
 
     def _latest(self, name: str) -> ModelName | None:
-        query = select(model_names).where(model_names.c.name == name).order_by(desc(model_names.c.version)).limit(1)
+        query = (
+            select(model_names)
+            .where(model_names.c.name == name)
+            .order_by(desc(model_names.c.version))
+            .limit(1)
+        )
         row = self._connection.execute(query).one_or_none()
         return None if row is None else _name_from_row(row)
 
@@ -133,7 +148,12 @@ def _model_from_row(row: Row[Any]) -> Model:
 
 
 def _tensor_as_json(tensor: Tensor) -> dict[str, Any]:
-    return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape), "symbols": list(tensor.symbols)}
+    return {
+        "name": tensor.name,
+        "dtype": tensor.dtype,
+        "shape": list(tensor.shape),
+        "symbols": list(tensor.symbols),
+    }
 
 
 def _tensor_from_json(value: dict[str, Any]) -> Tensor:

@@ -18,7 +18,6 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    Text,
     UniqueConstraint,
     text,
 )
@@ -26,7 +25,7 @@ from sqlalchemy import (
 from farm.domain.jobs import AttemptState, FailureClass, JobKind, JobState
 from farm.domain.targets import DeviceKind
 from farm.domain.work import Disposition
-from farm.storage.columns import JsonDocument, UtcDateTime
+from farm.storage.columns import AnyText, JsonDocument, UtcDateTime
 
 metadata = MetaData(
     naming_convention={
@@ -48,9 +47,9 @@ def _one_of(column: str, values: type, *, optional: bool = False) -> CheckConstr
 def _failure_columns() -> list[Column[str]]:
     return [
         Column("failure_class", String(16), nullable=False, server_default=""),
-        Column("failure_code", String(64), nullable=False, server_default=""),
-        Column("failure_message", Text, nullable=False, server_default=""),
-        Column("failure_hint", Text, nullable=False, server_default=""),
+        Column("failure_code", AnyText, nullable=False, server_default=""),
+        Column("failure_message", AnyText, nullable=False, server_default=""),
+        Column("failure_hint", AnyText, nullable=False, server_default=""),
         Column("failure_phase", String(16), nullable=False, server_default=""),
     ]
 
@@ -59,9 +58,10 @@ artifacts = Table(
     "artifacts",
     metadata,
     Column("sha256", String(64), primary_key=True),
-    Column("size_bytes", BigInteger, CheckConstraint("size_bytes >= 0", name="size_positive"), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
     Column("kind", String(32), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    CheckConstraint("size_bytes >= 0", name="size_not_negative"),
 )
 
 models = Table(
@@ -75,7 +75,7 @@ models = Table(
     Column("operators", JsonDocument, nullable=False),
     Column("opset", Integer, nullable=False),
     Column("ir_version", Integer, nullable=False),
-    Column("producer", Text, nullable=False),
+    Column("producer", AnyText, nullable=False),
     Column("parameters", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
@@ -83,25 +83,26 @@ models = Table(
 model_names = Table(
     "model_names",
     metadata,
-    Column("name", String(200), primary_key=True),
-    Column("version", Integer, CheckConstraint("version >= 1", name="version_from_one"), primary_key=True),
+    Column("name", AnyText, primary_key=True),
+    Column("version", Integer, primary_key=True),
     Column("model_sha256", ForeignKey("models.sha256"), nullable=False, index=True),
     Column("created_at", UtcDateTime, nullable=False),
+    CheckConstraint("version >= 1", name="version_from_one"),
 )
 
 device_types = Table(
     "device_types",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("slug", String(200), nullable=False, unique=True),
+    Column("slug", AnyText, nullable=False, unique=True),
     # Of the canonical JSON: two products under one slug stay apart.
     Column("identity_sha256", String(64), nullable=False, unique=True),
     Column("kind", String(24), nullable=False),
-    Column("product_name", Text, nullable=False),
-    Column("compute_capability", String(8), nullable=False),
+    Column("product_name", AnyText, nullable=False),
+    Column("compute_capability", AnyText, nullable=False),
     Column("units", Integer, nullable=False),
     Column("memory_gib", Integer, nullable=False),
-    Column("variant", String(64), nullable=False),
+    Column("variant", AnyText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     _one_of("kind", DeviceKind),
 )
@@ -109,12 +110,12 @@ device_types = Table(
 devices = Table(
     "devices",
     metadata,
-    Column("uuid", String(96), primary_key=True),
+    Column("uuid", AnyText, primary_key=True),
     Column("device_type_id", ForeignKey("device_types.id"), nullable=False, index=True),
-    Column("host", Text, nullable=False),
+    Column("host", AnyText, nullable=False),
     Column("position", Integer, nullable=False),
     Column("memory_mib", Integer, nullable=False),
-    Column("driver_version", String(32), nullable=False),
+    Column("driver_version", AnyText, nullable=False),
     Column("first_seen_at", UtcDateTime, nullable=False),
     Column("last_seen_at", UtcDateTime, nullable=False),
 )
@@ -123,9 +124,9 @@ toolchains = Table(
     "toolchains",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", String(64), nullable=False),
-    Column("version", String(64), nullable=False),
-    Column("variant", String(32), nullable=False),
+    Column("name", AnyText, nullable=False),
+    Column("version", AnyText, nullable=False),
+    Column("variant", AnyText, nullable=False),
     Column("description", JsonDocument, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("name", "version", "variant"),
@@ -142,10 +143,10 @@ targets = Table(
 workers = Table(
     "workers",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("host", Text, nullable=False),
+    Column("id", AnyText, primary_key=True),
+    Column("host", AnyText, nullable=False),
     Column("pid", Integer, nullable=False),
-    Column("version", String(32), nullable=False),
+    Column("version", AnyText, nullable=False),
     Column("device_uuid", ForeignKey("devices.uuid"), nullable=False, index=True),
     Column("started_at", UtcDateTime, nullable=False),
     Column("heartbeat_at", UtcDateTime, nullable=False),
@@ -164,10 +165,10 @@ submissions = Table(
     "submissions",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("model_name", String(200), nullable=False),
+    Column("model_name", AnyText, nullable=False),
     Column("model_version", Integer, nullable=False),
     Column("model_sha256", ForeignKey("models.sha256"), nullable=False, index=True),
-    Column("user_name", Text, nullable=False),
+    Column("user_name", AnyText, nullable=False),
     Column("tags", JsonDocument, nullable=False),
     Column("request", JsonDocument, nullable=False),
     Column("created_at", UtcDateTime, nullable=False, index=True),
@@ -189,7 +190,7 @@ jobs = Table(
     Column("toolchain_id", ForeignKey("toolchains.id"), nullable=False, index=True),
     # The fencing token: the number of the newest attempt.
     Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("worker_id", String(64), nullable=False, server_default=""),
+    Column("worker_id", AnyText, nullable=False, server_default=""),
     Column("lease_until", UtcDateTime),
     Column("not_before", UtcDateTime, nullable=False),
     Column("announced_at", UtcDateTime),
@@ -202,7 +203,8 @@ jobs = Table(
     _one_of("failure_class", FailureClass, optional=True),
     CheckConstraint("(state = 'RUNNING') = (lease_until IS NOT NULL)", name="lease_while_running"),
     CheckConstraint(
-        "(state IN ('SUCCEEDED', 'FAILED', 'CANCELLED')) = (finished_at IS NOT NULL)", name="finished_when_terminal"
+        "(state IN ('SUCCEEDED', 'FAILED', 'CANCELLED')) = (finished_at IS NOT NULL)",
+        name="finished_when_terminal",
     ),
 )
 Index(
@@ -219,15 +221,15 @@ attempts = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("job_id", ForeignKey("jobs.id"), nullable=False),
-    Column("number", Integer, CheckConstraint("number >= 1", name="number_from_one"), nullable=False),
+    Column("number", Integer, nullable=False),
     Column("state", String(16), nullable=False),
-    Column("worker_id", String(64), nullable=False, index=True),
-    Column("host", Text, nullable=False),
+    Column("worker_id", AnyText, nullable=False, index=True),
+    Column("host", AnyText, nullable=False),
     Column("device_uuid", ForeignKey("devices.uuid"), nullable=False),
-    Column("driver_version", String(32), nullable=False),
+    Column("driver_version", AnyText, nullable=False),
     Column("phase", String(16), nullable=False, server_default=""),
     Column("phase_fraction", Float),
-    Column("phase_message", Text, nullable=False, server_default=""),
+    Column("phase_message", AnyText, nullable=False, server_default=""),
     Column("queued_at", UtcDateTime, nullable=False),
     Column("claimed_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
@@ -245,6 +247,7 @@ attempts = Table(
     _one_of("state", AttemptState),
     _one_of("failure_class", FailureClass, optional=True),
     CheckConstraint("(state = 'RUNNING') = (finished_at IS NULL)", name="finished_when_terminal"),
+    CheckConstraint("number >= 1", name="number_from_one"),
 )
 
 #: The log of a running attempt, until the whole is kept as an artifact.
@@ -253,7 +256,7 @@ log_chunks = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("attempt_id", ForeignKey("attempts.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("text", Text, nullable=False),
+    Column("text", AnyText, nullable=False),
 )
 
 engines = Table(
@@ -270,11 +273,11 @@ engines = Table(
     Column("job_id", ForeignKey("jobs.id"), nullable=False),
     Column("attempt_id", ForeignKey("attempts.id"), nullable=False, unique=True),
     Column("build_s", Float, nullable=False),
-    Column("precision_note", Text, nullable=False),
+    Column("precision_note", AnyText, nullable=False),
     Column("device_memory_bytes", BigInteger, nullable=False),
     Column("layers", Integer, nullable=False),
     Column("details", JsonDocument, nullable=False),
-    Column("unverified_reason", Text, nullable=False, server_default=""),
+    Column("unverified_reason", AnyText, nullable=False, server_default=""),
     Column("created_at", UtcDateTime, nullable=False),
 )
 
@@ -300,8 +303,8 @@ runs = Table(
     Column("engine_id", ForeignKey("engines.id"), nullable=False, index=True),
     Column("attempt_id", ForeignKey("attempts.id"), nullable=False, unique=True),
     Column("device_uuid", ForeignKey("devices.uuid"), nullable=False),
-    Column("driver_version", String(32), nullable=False),
-    Column("host", Text, nullable=False),
+    Column("driver_version", AnyText, nullable=False),
+    Column("host", AnyText, nullable=False),
     Column("started_at", UtcDateTime, nullable=False, index=True),
     Column("accuracy", JsonDocument),
     Column("samples_sha256", ForeignKey("artifacts.sha256")),
@@ -327,13 +330,14 @@ measurements = Table(
     Column("shapes_sha256", String(64), nullable=False),
     # How it was launched and timed; new ways get a name of their own.
     Column("method", String(32), nullable=False),
-    Column("iterations", Integer, CheckConstraint("iterations >= 1", name="iterated"), nullable=False),
+    Column("iterations", Integer, nullable=False),
     *_summary_columns("compute", optional=False),
     *_summary_columns("latency", optional=False),
     *_summary_columns("h2d", optional=True),
     *_summary_columns("d2h", optional=True),
     Column("throughput_per_s", Float, nullable=False),
     UniqueConstraint("run_id", "shapes_sha256", "method"),
+    CheckConstraint("iterations >= 1", name="iterated"),
 )
 
 timing_caches = Table(
@@ -341,7 +345,7 @@ timing_caches = Table(
     metadata,
     Column("device_type_id", ForeignKey("device_types.id"), primary_key=True),
     Column("toolchain_id", ForeignKey("toolchains.id"), primary_key=True, index=True),
-    Column("flags", String(64), primary_key=True),
+    Column("flags", AnyText, primary_key=True),
     Column("artifact_sha256", ForeignKey("artifacts.sha256"), nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
 )

@@ -25,19 +25,20 @@ def upgrade() -> None:
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("size_bytes >= 0", name=op.f("ck_artifacts_size_not_negative")),
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_artifacts")),
     )
     op.create_table(
         "device_types",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("slug", sa.String(length=200), nullable=False),
+        sa.Column("slug", sa.Text(), nullable=False),
         sa.Column("identity_sha256", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=24), nullable=False),
         sa.Column("product_name", sa.Text(), nullable=False),
-        sa.Column("compute_capability", sa.String(length=8), nullable=False),
+        sa.Column("compute_capability", sa.Text(), nullable=False),
         sa.Column("units", sa.Integer(), nullable=False),
         sa.Column("memory_gib", sa.Integer(), nullable=False),
-        sa.Column("variant", sa.String(length=64), nullable=False),
+        sa.Column("variant", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
             "kind IN ('gpu', 'cpu', 'compute-capability')", name=op.f("ck_device_types_kind_known")
@@ -64,9 +65,9 @@ def upgrade() -> None:
     op.create_table(
         "toolchains",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("version", sa.String(length=64), nullable=False),
-        sa.Column("variant", sa.String(length=32), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("variant", sa.Text(), nullable=False),
         sa.Column("description", JSON_DOCUMENT, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_toolchains")),
@@ -74,12 +75,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "devices",
-        sa.Column("uuid", sa.String(length=96), nullable=False),
+        sa.Column("uuid", sa.Text(), nullable=False),
         sa.Column("device_type_id", sa.Integer(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("memory_mib", sa.Integer(), nullable=False),
-        sa.Column("driver_version", sa.String(length=32), nullable=False),
+        sa.Column("driver_version", sa.Text(), nullable=False),
         sa.Column("first_seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
@@ -103,7 +104,7 @@ def upgrade() -> None:
         sa.Column("device_type_id", sa.Integer(), nullable=False),
         sa.Column("toolchain_id", sa.Integer(), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("worker_id", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("worker_id", sa.Text(), server_default="", nullable=False),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
         sa.Column("announced_at", sa.DateTime(timezone=True), nullable=True),
@@ -111,7 +112,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("failure_class", sa.String(length=16), server_default="", nullable=False),
-        sa.Column("failure_code", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("failure_code", sa.Text(), server_default="", nullable=False),
         sa.Column("failure_message", sa.Text(), server_default="", nullable=False),
         sa.Column("failure_hint", sa.Text(), server_default="", nullable=False),
         sa.Column("failure_phase", sa.String(length=16), server_default="", nullable=False),
@@ -158,10 +159,11 @@ def upgrade() -> None:
 
     op.create_table(
         "model_names",
-        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("model_sha256", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("version >= 1", name=op.f("ck_model_names_version_from_one")),
         sa.ForeignKeyConstraint(
             ["model_sha256"], ["models.sha256"], name=op.f("fk_model_names_model_sha256_models")
         ),
@@ -173,7 +175,7 @@ def upgrade() -> None:
     op.create_table(
         "submissions",
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("model_name", sa.String(length=200), nullable=False),
+        sa.Column("model_name", sa.Text(), nullable=False),
         sa.Column("model_version", sa.Integer(), nullable=False),
         sa.Column("model_sha256", sa.String(length=64), nullable=False),
         sa.Column("user_name", sa.Text(), nullable=False),
@@ -208,7 +210,7 @@ def upgrade() -> None:
         "timing_caches",
         sa.Column("device_type_id", sa.Integer(), nullable=False),
         sa.Column("toolchain_id", sa.Integer(), nullable=False),
-        sa.Column("flags", sa.String(length=64), nullable=False),
+        sa.Column("flags", sa.Text(), nullable=False),
         sa.Column("artifact_sha256", sa.String(length=64), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
@@ -231,10 +233,10 @@ def upgrade() -> None:
         sa.Column("job_id", sa.String(length=32), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("worker_id", sa.String(length=64), nullable=False),
+        sa.Column("worker_id", sa.Text(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
-        sa.Column("device_uuid", sa.String(length=96), nullable=False),
-        sa.Column("driver_version", sa.String(length=32), nullable=False),
+        sa.Column("device_uuid", sa.Text(), nullable=False),
+        sa.Column("driver_version", sa.Text(), nullable=False),
         sa.Column("phase", sa.String(length=16), server_default="", nullable=False),
         sa.Column("phase_fraction", sa.Float(), nullable=True),
         sa.Column("phase_message", sa.Text(), server_default="", nullable=False),
@@ -251,7 +253,7 @@ def upgrade() -> None:
         sa.Column("seconds", JSON_DOCUMENT, nullable=False),
         sa.Column("environment", JSON_DOCUMENT, nullable=False),
         sa.Column("failure_class", sa.String(length=16), server_default="", nullable=False),
-        sa.Column("failure_code", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("failure_code", sa.Text(), server_default="", nullable=False),
         sa.Column("failure_message", sa.Text(), server_default="", nullable=False),
         sa.Column("failure_hint", sa.Text(), server_default="", nullable=False),
         sa.Column("failure_phase", sa.String(length=16), server_default="", nullable=False),
@@ -266,6 +268,7 @@ def upgrade() -> None:
             "state IN ('RUNNING', 'SUCCEEDED', 'FAILED', 'TIMED_OUT', 'LOST', 'CANCELLED')",
             name=op.f("ck_attempts_state_known"),
         ),
+        sa.CheckConstraint("number >= 1", name=op.f("ck_attempts_number_from_one")),
         sa.ForeignKeyConstraint(
             ["device_uuid"], ["devices.uuid"], name=op.f("fk_attempts_device_uuid_devices")
         ),
@@ -282,11 +285,11 @@ def upgrade() -> None:
 
     op.create_table(
         "workers",
-        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
-        sa.Column("version", sa.String(length=32), nullable=False),
-        sa.Column("device_uuid", sa.String(length=96), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("device_uuid", sa.Text(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=True),
@@ -359,7 +362,7 @@ def upgrade() -> None:
 
     op.create_table(
         "worker_targets",
-        sa.Column("worker_id", sa.String(length=64), nullable=False),
+        sa.Column("worker_id", sa.Text(), nullable=False),
         sa.Column("device_type_id", sa.Integer(), nullable=False),
         sa.Column("toolchain_id", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -412,8 +415,8 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("engine_id", sa.Integer(), nullable=False),
         sa.Column("attempt_id", sa.Integer(), nullable=False),
-        sa.Column("device_uuid", sa.String(length=96), nullable=False),
-        sa.Column("driver_version", sa.String(length=32), nullable=False),
+        sa.Column("device_uuid", sa.Text(), nullable=False),
+        sa.Column("driver_version", sa.Text(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("accuracy", JSON_DOCUMENT, nullable=True),
@@ -476,6 +479,7 @@ def upgrade() -> None:
         sa.Column("d2h_p99_ms", sa.Float(), nullable=True),
         sa.Column("d2h_std_ms", sa.Float(), nullable=True),
         sa.Column("throughput_per_s", sa.Float(), nullable=False),
+        sa.CheckConstraint("iterations >= 1", name=op.f("ck_measurements_iterated")),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_measurements_run_id_runs")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_measurements")),
         sa.UniqueConstraint(

@@ -113,6 +113,8 @@ def run_in_chunks(
         pieces.append(infer({name: array[rows] if array.ndim else array for name, array in arrays.items()}))
         progress(min(1.0, (start + chunk) / count), f"{min(start + chunk, count)} of {count} samples")
     return {
-        name: np.concatenate([piece[name] for piece in pieces])[:count] if pieces[0][name].ndim else pieces[0][name]
+        name: np.concatenate([piece[name] for piece in pieces])[:count]
+        if pieces[0][name].ndim
+        else pieces[0][name]
         for name in pieces[0]
     }

@@ -17,7 +17,6 @@ from farm.domain.shapes import Shape, ShapeRange
 from workers.toolchains.toolchain import BuildInput, BuildOutput
 
 
-
 @dataclass(frozen=True)
 class ReferenceRequest:
     """Compute the reference outputs, and make the inputs if none are given.

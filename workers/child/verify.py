@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from workers.toolchains.toolchain import LoadedEngine
 
 
-def verify(
-    engine: LoadedEngine, request: AttemptRequest, progress: Callable[[float, str], None]
-) -> Accuracy:
+def verify(engine: LoadedEngine, request: AttemptRequest, progress: Callable[[float, str], None]) -> Accuracy:
     """Runs the inputs through the engine and compares with the reference's outputs.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from farm.domain.shapes import DYNAMIC, Shape, ShapeRange, shape_text
 from farm.domain.suggestions import did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
 #: numpy's names of TensorRT's element types, by the names of `trt.DataType`. TensorRT's own
@@ -61,7 +62,7 @@ class EngineTensor:
 
 
 def dtype_name(trt_type: Any) -> str:
-    """numpy's name of a TensorRT element type.
+    """The name that numpy has for a TensorRT element type.
 
     Raises:
         BuildError: numpy and the farm have no such arrays.
@@ -94,11 +95,9 @@ def prepare(tensors: Sequence[EngineTensor], given: Mapping[str, NDArray[Any]]) 
             raise InvalidSpecError(f"input {tensor.as_tensor()} is missing")
         array = np.asarray(given[name])
         if len(array.shape) != len(tensor.shape) or any(
-            size not in (DYNAMIC, at) for size, at in zip(tensor.shape, array.shape)
+            size not in (DYNAMIC, at) for size, at in zip(tensor.shape, array.shape, strict=True)
         ):
-            raise InvalidSpecError(
-                f"shape {shape_text(array.shape)} does not fit input {tensor.as_tensor()}"
-            )
+            raise InvalidSpecError(f"shape {shape_text(array.shape)} does not fit input {tensor.as_tensor()}")
         # Not `np.ascontiguousarray` alone, which makes a scalar one-dimensional.
         arrays[name] = np.ascontiguousarray(_cast(tensor, array)).reshape(array.shape)
     return arrays
@@ -128,9 +127,11 @@ def choose_profile(tensors: Sequence[EngineTensor], arrays: Mapping[str, NDArray
 def as_caller_sees(tensor: EngineTensor, array: NDArray[Any]) -> NDArray[Any]:
     """A copy of an output that outlives the buffers; bfloat16 as float32, which holds it exactly."""
     if tensor.dtype == "bfloat16":
-        floats: NDArray[Any] = (array.astype(np.uint32) << 16).view(np.float32)
+        bits = np.ascontiguousarray(array).astype(np.uint32) << np.uint32(16)
+        floats: NDArray[Any] = bits.view(np.float32).reshape(array.shape)
         return floats
-    return array.copy()
+    copied: NDArray[Any] = array.copy()
+    return copied
 
 
 def _cast(tensor: EngineTensor, array: NDArray[Any]) -> NDArray[Any]:
@@ -160,4 +161,5 @@ def _to_bfloat16(tensor: EngineTensor, array: NDArray[Any]) -> NDArray[Any]:
     bits = floats.view(np.uint32)
     rounded = ((bits.astype(np.uint64) + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
     quiet = ((bits >> 16) | 0x40).astype(np.uint16)  # rounding could turn a NaN into infinity
-    return np.where(np.isnan(floats), quiet, rounded).astype(np.uint16)
+    chosen: NDArray[Any] = np.where(np.isnan(floats), quiet, rounded).astype(np.uint16)
+    return chosen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import BuildError, FarmError, InvalidSpecError
@@ -12,6 +11,8 @@ from workers.toolchains.cuda_driver import DeviceBuffer, Gpu, HostBuffer, cuda_e
 from workers.toolchains.trt_log import TrtLog, failure, spec_refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
 

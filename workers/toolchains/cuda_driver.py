@@ -9,11 +9,13 @@ import atexit
 import ctypes
 import re
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import BuildError, DeviceUnavailableError, FarmError, OutOfMemoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _NO_MEMORY = re.compile(r"out of memory|MemoryError", re.IGNORECASE)
 _NO_DEVICE = re.compile(
@@ -200,4 +202,4 @@ def cleanup() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - PyCUDA's errors have no type before it is imported
-        print(f"[CUDA] [W] while cleaning up: {error}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"[CUDA] [W] while cleaning up: {error}\n")

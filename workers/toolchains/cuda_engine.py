@@ -59,7 +59,7 @@ def load_engine(
         engine = _deserialize(runtime, log, engine_path, gpu, check_plan)
         context = (create_context or _default_context)(engine)
         if context is None:
-            raise failure(log, "could not make an execution context")
+            raise failure(log, "could not make an execution context")  # noqa: TRY301 - cleaned up below
         return CudaEngine(trt, log, gpu, runtime, engine, context)
     except BaseException:
         # Deleted in this order: TensorRT crashes when a part outlives what it came from.
@@ -185,9 +185,7 @@ def read_tensors(trt: Any, engine: Any) -> tuple[EngineTensor, ...]:
     return tuple(tensors)
 
 
-def _deserialize(
-    runtime: Any, log: TrtLog, engine_path: Path, gpu: Gpu, check_plan: CheckPlan | None
-) -> Any:
+def _deserialize(runtime: Any, log: TrtLog, engine_path: Path, gpu: Gpu, check_plan: CheckPlan | None) -> Any:
     with engine_path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as plan:
         # Mapped, not read: TensorRT copies what it keeps, and plans can be many gigabytes.
         if check_plan is not None:

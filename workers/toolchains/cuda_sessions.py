@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import BuildError
-from workers.toolchains.cuda_binding import Binding, Executor
 from workers.toolchains.cuda_driver import cleanup, cuda_errors
 from workers.toolchains.toolchain import IterationTimes, TimedSession
+
+if TYPE_CHECKING:
+    from workers.toolchains.cuda_binding import Binding, Executor
 
 #: Plain launches before a capture: TensorRT asks for one after every change of shapes, so that work
 #: it puts off until then is not captured; a second one shows that nothing is left.
@@ -50,7 +52,9 @@ class PlainSession:
             binding.copy_out()
             end.record(stream)
             end.synchronize()
-            return IterationTimes(start.time_till(copied), copied.time_till(computed), computed.time_till(end))
+            return IterationTimes(
+                start.time_till(copied), copied.time_till(computed), computed.time_till(end)
+            )
 
     def burst(self, count: int) -> float:
         """Runs `count` times back to back without transfers; the host's seconds from first to last."""
@@ -75,14 +79,17 @@ class PlainSession:
 
     def _ready(self) -> Binding:
         """The inputs, in place; so that a timed part never has to put them there."""
+        binding = self._in_place()
+        self._executor.use(binding)
+        return binding
+
+    def _in_place(self) -> Binding:
         if self._binding is None:
             raise ValueError("the session is closed")
-        self._executor.use(self._binding)
         return self._binding
 
     def _launch(self) -> None:
-        assert self._binding is not None
-        self._executor.launch(self._binding)
+        self._executor.launch(self._in_place())
 
 
 class GraphSession(PlainSession):
@@ -127,8 +134,7 @@ class GraphSession(PlainSession):
 
     def _capture(self) -> None:
         cudart, handle, executor = self._cudart, self._gpu.stream.handle, self._executor
-        binding = self._binding
-        assert binding is not None
+        binding = self._in_place()
         for _ in range(_WARM_LAUNCHES):
             executor.launch(binding)
         self._gpu.synchronize()
@@ -137,7 +143,11 @@ class GraphSession(PlainSession):
             raise GraphCaptureError("the engine says that its stream can not be captured")
         executor.log.forget()
         # ThreadLocal: calls of other threads, such as NVML's or a heartbeat's, do not disturb it.
-        _check(cudart.cudaStreamBeginCapture(handle, cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal))
+        _check(
+            cudart.cudaStreamBeginCapture(
+                handle, cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+            )
+        )
         launched = executor.context.execute_async_v3(handle)
         status, graph = cudart.cudaStreamEndCapture(handle)
         if not launched or int(status):
@@ -192,4 +202,4 @@ def _check(answer: Any) -> Any:
 
 
 def _say(text: str) -> None:
-    print(f"[CUDA] [I] {text}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"[CUDA] [I] {text}\n")

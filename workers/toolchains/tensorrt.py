@@ -159,5 +159,3 @@ def _layer_information(trt: Any, engine: Any) -> Any | None:
         return json.loads(text)
     except ValueError:
         return None
-
-

@@ -76,6 +76,10 @@ class TensorRtRtxToolchain:
     def build(self, build: BuildInput, progress: Progress) -> BuildOutput:
         """Builds for one compute capability and writes the plan; no GPU is looked for.
 
+        Rebuilds are byte-identical, with one exception, which is why a process must build once only:
+        after a build for 7.5 was refused (FP32 GEMM), every later build of that process comes out
+        with other bytes (1.7.1, with NVIDIA's API alone). The farm's child ends after one attempt.
+
         Raises:
             BuildError: the builder refused; the message has its reason.
             InvalidModelError: the parser does not take the model; names the node.
@@ -154,7 +158,9 @@ def _check_validity(trt: Any, runtime: Any, plan: Any) -> None:
         return
     bits = trt.EngineInvalidityDiagnostics.__members__
     said = [name for name, member in bits.items() if int(diagnostics) & int(member)]
-    message = f"TensorRT-RTX {trt.__version__} can not run this engine here: {', '.join(said) or 'no reason given'}"
+    message = (
+        f"TensorRT-RTX {trt.__version__} can not run this engine here: {', '.join(said) or 'no reason given'}"
+    )
     if {"UNSUPPORTED_CC", "OLD_CUDA_DRIVER", "OLD_CUDA_RUNTIME", "INSUFFICIENT_GPU_MEMORY"} & set(said):
         raise DeviceUnavailableError(message, hint="Run it on a GPU of the capability that it was built for.")
     if said:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: How often a build says that it is alive where the release has no progress monitor, in seconds.
 _HEARTBEAT_S = 5.0
+#: Least time between two messages of the progress monitor, in seconds: it can step a thousand times.
+_LEAST_INTERVAL_S = 0.2
 
 
 def build_plan(
@@ -66,7 +68,9 @@ def offer_timing_cache(config: Any, log: TrtLog, path: Path | None) -> bool:
         # Never ignore a mismatch: NVIDIA warns of wrong results with another device's timings.
         if cache is not None and config.set_timing_cache(cache, False):
             return True
-        log.write("W", f"the timing cache {path.name} is not for this device and release: building without it")
+        log.write(
+            "W", f"the timing cache {path.name} is not for this device and release: building without it"
+        )
         log.forget()
     config.set_timing_cache(config.create_timing_cache(b""), False)
     return False
@@ -96,6 +100,7 @@ class _BuildWatch:
         self._phases: dict[str, _Phase] = {}
         self._fraction: float | None = None
         self._message = "building"
+        self._told_at = 0.0
         self._thread = threading.Thread(target=self._beat, name="build-heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -123,10 +128,9 @@ class _BuildWatch:
                 return self.error is None
             phase.done = step + 1
             share = self._share(name)
-            told = self._fraction or 0.0
             # TensorRT opens phases one after the other, so a share can fall: never tell less than before.
-            worth_telling = int(share * 100) > int(told * 100)
-            self._fraction = max(share, told)
+            self._fraction = max(share, self._fraction or 0.0)
+            worth_telling = time.monotonic() - self._told_at >= _LEAST_INTERVAL_S
         if worth_telling:
             self._tell()
         return self.error is None
@@ -151,7 +155,8 @@ class _BuildWatch:
     def _tell(self) -> None:
         with self._lock:
             fraction, message = self._fraction, self._message
-            elapsed = time.monotonic() - self._began
+            self._told_at = time.monotonic()
+            elapsed = self._told_at - self._began
         try:
             self._progress(fraction, f"{message}, {elapsed:.0f} s")
         except Exception as error:  # noqa: BLE001 - must not travel through TensorRT's C++ frames

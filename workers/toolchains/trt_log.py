@@ -8,8 +8,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import (
     BuildError,
@@ -18,6 +17,9 @@ from farm.domain.errors import (
     InvalidSpecError,
     OutOfMemoryError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LETTERS = {"INTERNAL_ERROR": "F", "ERROR": "E", "WARNING": "W", "INFO": "I", "VERBOSE": ""}
 #: Errors that a message quotes; the first one is usually the most telling, the last one the most general.
@@ -46,8 +48,10 @@ _NO_DEVICE = re.compile(
 _HINTS: tuple[tuple[str, str], ...] = (
     (
         r"FP32 GEMM is not supported",
-        ("Compute capability 7.5 has no matrix multiplication in FP32 here: build for 8.0 or later, "
-        "or give a model whose multiplications are typed in half precision."),
+        (
+            "Compute capability 7.5 has no matrix multiplication in FP32 here: build for 8.0 or later, "
+            "or give a model whose multiplications are typed in half precision."
+        ),
     ),
     (
         r"within workspace limit|requires workspace memory|increase the workspace",
@@ -107,7 +111,7 @@ class TrtLog:
             self.errors.append(message)
         elif letter == "W":
             self.warnings.append(message)
-        print(f"[TRT] [{letter}] {message.rstrip()}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"[TRT] [{letter}] {message.rstrip()}\n")
 
     def quoted_errors(self) -> str:
         """The first few distinct errors on one line, without the places in NVIDIA's sources."""
@@ -179,8 +183,12 @@ def failure(log: TrtLog, doing: str, *, needs_device: bool = True) -> FarmError:
 
 def spec_refusal(log: TrtLog, what: str) -> InvalidSpecError:
     """The error for an option or a shape that TensorRT would not take."""
+    # Not about the device: builders ahead of time grumble on the side that they have none.
+    log.errors[:] = [error for error in log.errors if not _NO_DEVICE.search(error)]
     said = log.quoted_errors()
-    return InvalidSpecError(f"{log.name} refuses {what}" + (f": {said}" if said else ""), hint=_hint(log.errors))
+    return InvalidSpecError(
+        f"{log.name} refuses {what}" + (f": {said}" if said else ""), hint=_hint(log.errors)
+    )
 
 
 def _hint(errors: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ network and parser in variables: TensorRT frees what Python forgets, and the res
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import InvalidModelError, InvalidSpecError
@@ -17,15 +16,15 @@ from workers.toolchains.trt_log import TrtLog, failure, plain_error, spec_refusa
 from workers.toolchains.trt_release import max_opset
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from farm.domain.shapes import ShapeRange
 
 _NODE_IN_LOG = re.compile(r'While parsing node number (\d+) \[(\S+)(?: -> "([^"]*)")?')
 _NAME_IN_LOG = re.compile(r'^name: "([^"]*)"', re.MULTILINE)
-_MISSING_OPERATOR = re.compile(
-    r"Plugin not found|No importer registered|UNSUPPORTED_NODE|Unsupported operator|creator &&"
-)
+_MISSING_OPERATOR = re.compile(r"Plugin not found|No importer registered|Unsupported operator|creator &&")
+_MISSING_FILE = re.compile(r"Failed to open file: (.+)")
 
 
 def create_builder(trt: Any, log: TrtLog, *, needs_device: bool = True) -> Any:
@@ -66,6 +65,9 @@ def parse_model(trt: Any, network: Any, log: TrtLog, model_path: Path) -> Any:
     # By path, so that the parser finds external data and no model of many gigabytes is read twice.
     if not parser.parse_from_file(str(model_path)):
         raise _parse_refusal(trt, parser, log)
+    if not network.num_outputs:
+        # Some bytes that are no ONNX file pass as one without any node (seen on RTX 1.7.1).
+        raise InvalidModelError(f"{log.name} finds no output in the file: it is empty, or not an ONNX model")
     return parser
 
 
@@ -118,7 +120,9 @@ def _set_shape(profile: Any, name: str, span: ShapeRange, log: TrtLog) -> None:
 
 def _check_fits(name: str, shape: tuple[int, ...], span: ShapeRange) -> None:
     for given in (span.min, span.opt, span.max):
-        if len(given) != len(shape) or any(size not in (DYNAMIC, at) for size, at in zip(shape, given)):
+        if len(given) != len(shape) or any(
+            size not in (DYNAMIC, at) for size, at in zip(shape, given, strict=True)
+        ):
             raise InvalidSpecError(
                 f"shape {shape_text(tuple(given))} does not fit input {name!r} of shape {shape_text(shape)}"
             )
@@ -146,6 +150,12 @@ def _parse_refusal(trt: Any, parser: Any, log: TrtLog) -> InvalidModelError:
     if "DESERIALIZE" in code or "Failed to parse ONNX model" in text + " ".join(log.errors):
         return InvalidModelError(
             f"{log.name} can not read the file: it is not an ONNX model, or it is cut short ({text})"
+        )
+    missing = next(filter(None, map(_MISSING_FILE.search, log.errors)), None)
+    if missing:
+        return InvalidModelError(
+            f"{log.name} can not open {missing[1].strip()}, which the model keeps weights in",
+            hint="Give the model's external data along, under the name that the model has for it.",
         )
     node = _refused_node(errors, log)
     operator = node.get("operator", "")

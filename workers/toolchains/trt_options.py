@@ -6,7 +6,6 @@ its enums between releases. The module `trt` is an argument.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import InvalidSpecError
@@ -15,7 +14,7 @@ from farm.domain.toolchains import BuilderOption
 from workers.toolchains.trt_log import spec_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from workers.toolchains.trt_log import TrtLog
 
@@ -41,33 +40,48 @@ def options_of(trt: Any, only: Collection[str] | None = None) -> tuple[BuilderOp
     if hasattr(config, "builder_optimization_level"):
         offered.append(
             BuilderOption(
-                "builder_optimization_level", "int", default=3, maximum=5,
+                "builder_optimization_level",
+                "int",
+                default=3,
+                maximum=5,
                 help="how long the builder searches: 0 fastest build, 5 fastest engine",
             )
         )
     offered.append(
         BuilderOption(
-            "avg_timing_iterations", "int", default=1, minimum=1, maximum=1000,
+            "avg_timing_iterations",
+            "int",
+            default=1,
+            minimum=1,
+            maximum=1000,
             help="how often each tactic is timed; more steadies the choice and lengthens the build",
         )
     )
     if hasattr(config, "max_aux_streams"):
         offered.append(
             BuilderOption(
-                "max_aux_streams", "int", maximum=1000,
+                "max_aux_streams",
+                "int",
+                maximum=1000,
                 help="most extra streams an inference may use; the builder decides by default, 0 is one stream",
             )
         )
     verbosities = tuple(name for name in trt.ProfilingVerbosity.__members__ if name not in _ALIASES)
     offered.append(
         BuilderOption(
-            "profiling_verbosity", "choice", default="LAYER_NAMES_ONLY", choices=tuple(sorted(verbosities)),
+            "profiling_verbosity",
+            "choice",
+            default="LAYER_NAMES_ONLY",
+            choices=tuple(sorted(verbosities)),
             help="what the engine tells about its layers",
         )
     )
     offered.append(
         BuilderOption(
-            "tactic_sources", "signed-set", default=[], choices=tuple(sorted(trt.TacticSource.__members__)),
+            "tactic_sources",
+            "signed-set",
+            default=[],
+            choices=tuple(sorted(trt.TacticSource.__members__)),
             help="libraries to take tactics from (+) or not (-), relative to the release's default",
         )
     )
@@ -78,7 +92,9 @@ def options_of(trt: Any, only: Collection[str] | None = None) -> tuple[BuilderOp
     ]
     offered.append(
         BuilderOption(
-            "timing_cache", "bool", default=True,
+            "timing_cache",
+            "bool",
+            default=True,
             help="whether to use and fill the farm's timing cache; false times every tactic anew",
         )
     )

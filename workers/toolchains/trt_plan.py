@@ -78,7 +78,7 @@ def check_plan(engine_path: Path, magic: bytes, running: tuple[int, ...]) -> Non
             return
         raise BuildError(f"this engine was built by TensorRT 8.5 or older, this is {this}", hint=hint)
     # `tensorrt.__version__` may have three numbers (8.6.0) where the plan has four.
-    same = [built == here % 256 for built, here in zip(header.version, running)]
+    same = [built == here % 256 for built, here in zip(header.version, running, strict=False)]
     if not all(same):
         built = _text(header.version[: max(3, len(running))])
         raise BuildError(f"this engine was built by {header.product} {built}, this is {this}", hint=hint)

@@ -1,0 +1,175 @@
+"""What a user asks for: from options and a spec file to one request, and back to a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from farm.domain.accuracy import Thresholds
+from farm.domain.errors import InvalidSpecError
+from farm.domain.shapes import parse_shape, parse_shapes, shape_text
+from farm.domain.suggestions import did_you_mean
+from farm.services.plan import BuildRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from farm.domain.shapes import Shape
+
+_LISTS = ("gpu", "toolchain", "precision", "batch")
+_SHAPES = ("min_shapes", "opt_shapes", "max_shapes")
+_MAPPINGS = ("set", "tags", "thresholds")
+_WORDS = ("model", "name", "inputs", "salt", "seed", "max_attempts", "deadline_s", "warmup_ms", "duration_ms")
+KNOWN = (*_WORDS, *_LISTS, *_SHAPES, *_MAPPINGS)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A submission in the user's words, as a spec file holds it.
+
+    Attributes:
+        values: by the names of the file's keys; lists as tuples, shapes parsed.
+        folder: what relative paths in it are relative to.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
+
+    def overridden_by(self, options: Mapping[str, Any]) -> Wish:
+        """The same with the options of the command line in place of what they name."""
+        given = {key: value for key, value in options.items() if value not in (None, (), {}, "")}
+        paths = {
+            key: str((self.folder / self.values[key]).absolute())
+            for key in ("model", "inputs")
+            if key in self.values and key not in given
+        }
+        return Wish({**self.values, **paths, **given})
+
+    def model_path(self) -> Path:
+        """The model's file.
+
+        Raises:
+            InvalidSpecError: none is given.
+        """
+        if "model" not in self.values:
+            raise InvalidSpecError("no model is given", hint="farm submit model.onnx … or --spec build.yaml")
+        return Path(self.values["model"])
+
+    def build_request(self, *, skip_unsupported: bool) -> BuildRequest:
+        """The part that the plan is made from."""
+        values = self.values
+        return BuildRequest(
+            gpus=tuple(values.get("gpu", ())),
+            toolchains=tuple(values.get("toolchain", ())),
+            precisions=tuple(word.lower() for word in values.get("precision", ())) or ("fp32",),
+            min_shapes=values.get("min_shapes", {}),
+            opt_shapes=values.get("opt_shapes", {}),
+            max_shapes=values.get("max_shapes", {}),
+            batches=tuple(_whole(batch, "batch") for batch in values.get("batch", ())),
+            options=values.get("set", {}),
+            salt=str(values.get("salt", "")),
+            skip_unsupported=skip_unsupported,
+        )
+
+    def thresholds(self) -> Thresholds:
+        """What an engine's accuracy must reach.
+
+        Raises:
+            InvalidSpecError: a threshold is unknown or no number.
+        """
+        given: Mapping[str, Any] = self.values.get("thresholds", {})
+        known = Thresholds().as_json()
+        for name, value in given.items():
+            if name not in known:
+                raise InvalidSpecError(f"unknown threshold {name!r}", hint=did_you_mean(name, known))
+            try:
+                float(value)
+            except (TypeError, ValueError):
+                raise InvalidSpecError(f"threshold {name} is no number: {value!r}") from None
+        return Thresholds(**{**known, **{name: float(value) for name, value in given.items()}})
+
+    def number(self, key: str, default: int) -> int:
+        """A whole number of the file.
+
+        Raises:
+            InvalidSpecError: it is something else.
+        """
+        return _whole(self.values[key], key) if key in self.values else default
+
+
+def read_wish(path: Path) -> Wish:
+    """A spec file.
+
+    Raises:
+        InvalidSpecError: it can not be read, is no YAML, or has a key that means nothing.
+    """
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        why = " ".join(str(error).split())
+        raise InvalidSpecError(f"the spec file {path} can not be read: {why}") from error
+    if not isinstance(document, dict):
+        raise InvalidSpecError(f"the spec file {path} must be a mapping of names to values")
+    values: dict[str, Any] = {}
+    for key, value in document.items():
+        if key not in KNOWN:
+            raise InvalidSpecError(f"{path}: unknown key {key!r}", hint=did_you_mean(str(key), KNOWN))
+        values[key] = _checked(path, key, value)
+    return Wish(values, path.parent)
+
+
+def write_wish(wish: Wish, path: Path) -> None:
+    """Writes a spec file that asks for the same.
+
+    Raises:
+        InvalidSpecError: the file can not be written.
+    """
+    import yaml
+
+    document: dict[str, Any] = {}
+    for key in KNOWN:
+        if key not in wish.values:
+            continue
+        value = wish.values[key]
+        if key in _SHAPES:
+            value = {name: shape_text(shape) for name, shape in value.items()}
+        elif key in _LISTS:
+            value = [_whole(item, key) if key == "batch" else item for item in value]
+        elif key in _MAPPINGS:
+            value = dict(value)
+        document[key] = value
+    try:
+        path.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    except OSError as error:
+        raise InvalidSpecError(f"the spec file {path} can not be written: {error.strerror}") from error
+
+
+def _checked(path: Path, key: str, value: Any) -> Any:
+    if key in _LISTS:
+        items = value if isinstance(value, list) else str(value).split(",")
+        return tuple(str(item).strip() for item in items)
+    if key in _SHAPES:
+        if isinstance(value, str):
+            return parse_shapes(value)
+        if isinstance(value, dict):
+            return {str(name): _shape(shape) for name, shape in value.items()}
+        raise InvalidSpecError(f"{path}: {key} must map inputs to shapes such as 1x3x224x224")
+    if key in _MAPPINGS:
+        if not isinstance(value, dict):
+            raise InvalidSpecError(f"{path}: {key} must map names to values")
+        return {str(name): item if key != "tags" else str(item) for name, item in value.items()}
+    return value
+
+
+def _shape(value: Any) -> Shape:
+    return parse_shape("x".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def _whole(value: Any, key: str) -> int:
+    try:
+        return int(str(value))
+    except ValueError:
+        raise InvalidSpecError(f"{key} must be a whole number, not {value!r}") from None

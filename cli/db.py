@@ -1,0 +1,64 @@
+"""`farm db`: the schema's version."""
+
+from __future__ import annotations
+
+import click
+
+from cli.context import json_option, settings_of
+from cli.render import show_json, show_line
+
+
+@click.group(short_help="Upgrade the database's schema, or show its version.")
+def db() -> None:
+    """The schema of the database.
+
+    \b
+    farm db current
+    farm db upgrade
+    """
+
+
+@db.command()
+@json_option
+@click.pass_context
+def current(ctx: click.Context, as_json: bool) -> None:
+    """Show which schema the database is on, and which this release needs.
+
+    \b
+    farm db current
+    """
+    from farm.bootstrap import open_database
+    from farm.storage.database import hide_password
+    from farm.storage.schema import HEAD, current_revision
+
+    database = open_database(settings_of(ctx))
+    found = current_revision(database)
+    if as_json:
+        show_json({"database": hide_password(database.url), "current": found, "wanted": HEAD})
+        return
+    state = "up to date" if found == HEAD else f"this release needs {HEAD}: run `farm db upgrade`"
+    show_line(f"{hide_password(database.url)}: {found or 'no tables'} ({state})")
+
+
+@db.command()
+@click.argument("revision", default="head")
+@json_option
+@click.pass_context
+def upgrade(ctx: click.Context, revision: str, as_json: bool) -> None:
+    """Move the database's schema up to REVISION, by default to the newest.
+
+    \b
+    farm db upgrade
+    """
+    from farm.bootstrap import open_database
+    from farm.storage.schema import current_revision
+    from farm.storage.schema import upgrade as move_up
+
+    database = open_database(settings_of(ctx))
+    before = current_revision(database)
+    move_up(database, revision)
+    after = current_revision(database)
+    if as_json:
+        show_json({"before": before, "after": after})
+    else:
+        show_line(f"{before or 'no tables'} → {after}")

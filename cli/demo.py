@@ -1,0 +1,192 @@
+"""`farm demo`: the farm's main job on this machine, in under a minute."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.context import json_option, settings_of
+from cli.render import ms, show_json, show_line, show_note
+from farm.domain.errors import FarmError
+
+if TYPE_CHECKING:
+    from farm.bootstrap import Farm
+    from farm.domain.work import Submission
+    from farm.services.progress import SubmissionProgress
+
+MODEL = "digits"
+BATCHES = (1, 8, 32)
+
+
+@click.command(short_help="Build, verify and time a small model here; a tour in under a minute.")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the demo's farm lives. [default: `demo` in the farm's folder]",
+)
+@json_option
+@click.pass_context
+def demo(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
+    """Submit a small classifier of handwritten digits to every target that this machine can serve.
+
+    Opens an embedded farm in a folder of its own, shows progress, the table of engines, and uses the
+    engine fetched for this very machine on one digit.
+
+    \b
+    farm demo
+    """
+    from cli.waiting import exit_code_of, wait_for
+    from farm.bootstrap import open_farm
+    from farm.settings import EMBEDDED_BROKER
+    from farm.services.progress import submission_progress
+
+    usual = settings_of(ctx)
+    home = (folder or usual.home / "demo").expanduser().absolute()
+    settings = replace(
+        usual,
+        home=home,
+        database_url=f"sqlite:///{home / 'farm.db'}",
+        store=home / "artifacts",
+        scratch=home / "scratch",
+        broker_url=EMBEDDED_BROKER,
+    )
+    farm = open_farm(settings)
+    if not as_json:
+        show_line(f"An embedded farm in {home}. Looking at what this machine can build for …")
+    submission = _submit(farm, as_json=as_json)
+    status = (
+        wait_for(farm, submission, local=True, as_json=False)
+        if not as_json
+        else _wait_quietly(farm, submission)
+    )
+    with farm.database.reading() as transaction:
+        progress = submission_progress(transaction, submission.id)
+    engine_path = home / "digits.engine"
+    used = _use_engine(farm, engine_path)
+    if as_json:
+        from cli.tables import engine_as_json, progress_as_json
+
+        with farm.database.reading() as transaction:
+            slugs = {type_: slug for slug, type_ in transaction.fleet.device_types().items()}
+        engines = [engine_as_json(cell.engine, slugs) for cell in progress.cells if cell.engine]
+        show_json({**progress_as_json(progress), "engines": engines, "fetched": str(engine_path), **used})
+    else:
+        _tell(engine_path, used, progress, home)
+    ctx.exit(status or exit_code_of(progress))
+
+
+def _submit(farm: Farm, *, as_json: bool) -> Submission:
+    from farm.domain.accuracy import VerificationSpec
+    from farm.domain.benchmarks import BenchmarkSpec
+    from farm.domain.work import JobRequest
+    from farm.samples import digits_data, digits_model
+    from farm.services.plan import BuildRequest, plan_builds
+    from farm.services.submit import SubmitOrder, keep_model, submit_plan
+    from farm.storage.onnx_files import read_model
+    from workers.agent import describe_machine
+
+    describe_machine(farm)
+    model = read_model(digits_model())
+    keep_model(farm.store, model, digits_model().parent, lambda _line: None)
+    inputs = farm.store.put_file(digits_data())
+    with farm.database.transaction() as transaction:
+        transaction.engines.add_artifact(inputs, "inputs")
+        request = BuildRequest(precisions=("fp32", "tf32", "fp16"), batches=BATCHES, skip_unsupported=True)
+        plan = plan_builds(transaction, model, request)
+    job = JobRequest(
+        benchmark=BenchmarkSpec(warmup_ms=100, duration_ms=300),
+        verification=VerificationSpec(inputs_sha256=inputs.sha256),
+    )
+    submission = submit_plan(
+        farm.database, model, plan, SubmitOrder(MODEL, farm.settings.user, {"made-by": "demo"}, job)
+    )
+    if not as_json:
+        show_line(
+            f"{submission.id}: {MODEL}, {model.parameters:,} parameters, 64 labelled images, "
+            f"to {len(plan.cells)} (target x precision) cells at batch {', '.join(map(str, plan.batches))}"
+        )
+        for cell, reason in plan.refused:
+            show_note(f"left out: {cell}: {reason}")
+    return submission
+
+
+def _wait_quietly(farm: Farm, submission: Submission) -> int:
+    from contextlib import ExitStack
+
+    from cli.live import follow
+    from cli.waiting import start_local_worker
+
+    with ExitStack() as stack:
+        start_local_worker(farm, stack)
+        follow(farm, submission.id, quiet=True, may_wait=lambda: True)
+    return 0
+
+
+def _use_engine(farm: Farm, path: Path) -> dict[str, object]:
+    """Fetches the engine for this very machine and shows it one digit.
+
+    Raises:
+        NoEngineFitsError: nothing built here fits this machine, which should not happen.
+    """
+    import numpy as np
+
+    from farm.samples import digits_data
+    from farm.services.fetch import FetchQuery, find_engine, host_device_types
+    from workers.devices import discover_devices
+
+    types = host_device_types([device.device_type for device in discover_devices()])
+    with farm.database.reading() as transaction:
+        _, engine = find_engine(transaction, FetchQuery(MODEL, device_types=types, precision="fp32"))
+    farm.store.fetch(engine.digest, path)
+    with np.load(digits_data()) as data:
+        image, label = data["image"][:1], int(data["labels"][0])
+    scores = _scores(path, engine.spec.target.toolchain.name, image)
+    run = engine.latest_run
+    return {
+        "toolchain": str(engine.spec.target.toolchain),
+        "precision": engine.spec.precision,
+        "picture": _picture(image[0, 0]),
+        "label": label,
+        "prediction": int(scores.argmax()) if scores is not None else None,
+        "median_ms": run.measurements[0].compute.median_ms if run and run.measurements else None,
+    }
+
+
+def _scores(path: Path, toolchain: str, image: object) -> object:
+    """The engine's scores, where this interpreter itself has the toolchain."""
+    from workers.toolchains import load_toolchain
+
+    try:
+        engine = load_toolchain(toolchain).load(path)
+    except (ImportError, FarmError):
+        return None
+    try:
+        return engine.infer({"image": image})["scores"]  # type: ignore[dict-item]
+    finally:
+        engine.close()
+
+
+def _picture(image: object) -> list[str]:
+    """Eight lines of eight grey blocks, each two characters wide."""
+    shades = " ░▒▓█"
+    return ["".join(2 * shades[min(int(value * 5), 4)] for value in row) for row in image]  # type: ignore[attr-defined]
+
+
+def _tell(path: Path, used: dict[str, object], progress: SubmissionProgress, home: Path) -> None:
+    show_line(f"\nFetched for this machine: {path} ({used['toolchain']}, {used['precision']})")
+    picture = used["picture"]
+    assert isinstance(picture, list)  # noqa: S101 - made above
+    for position, line in enumerate(picture):
+        beside = {
+            2: f"    the engine says {used['prediction']}",
+            3: f"    the label says  {used['label']}",
+            4: f"    in {ms(used['median_ms'])} ms",  # type: ignore[arg-type]
+        }
+        show_line(f"    {line}{beside.get(position, '')}")
+    show_line("\nNext:")
+    show_line(f"    farm --home {home} engines digits             # the table again, or --json")
+    show_line(f"    farm --home {home} history digits             # every measurement in time")
+    show_line("    farm submit YOUR.onnx --batch 1,8,32 --local     # the same with a model of your own")

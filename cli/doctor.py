@@ -1,0 +1,219 @@
+"""`farm doctor`: what works here, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.context import json_option, settings_of
+from cli.render import show_json, show_line, size
+from farm.domain.errors import FarmError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from farm.settings import Settings
+
+_LOW_SPACE_BYTES = 5 << 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        subject: what.
+        state: `ok`, `warning` or `broken`.
+        message: what was found.
+        hint: what to do; empty if nothing.
+    """
+
+    subject: str
+    state: str
+    message: str
+    hint: str = ""
+
+
+@click.command(short_help="Check what works here, what does not, and what to do about it.")
+@click.option(
+    "--toolchain-python",
+    "pythons",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Also look into this interpreter's environment.",
+)
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, pythons: tuple[Path, ...], as_json: bool) -> None:
+    """Check the database, the store, the broker, the devices and the toolchains of this machine.
+
+    Exits with 1 if something is broken.
+
+    \b
+    farm doctor
+    farm doctor --toolchain-python /opt/trt86/bin/python
+    """
+    settings = settings_of(ctx)
+    checks: list[Callable[[], list[Finding]]] = [
+        lambda: _database(settings),
+        lambda: _store(settings),
+        lambda: _broker(settings),
+        lambda: _workers(settings),
+        lambda: _devices(),
+        lambda: _toolchains(settings, pythons),
+    ]
+    found = [finding for check in checks for finding in check()]
+    if as_json:
+        show_json([vars(finding) for finding in found])
+    else:
+        signs = {"ok": click.style("✓", fg="green"), "warning": click.style("!", fg="yellow")}
+        for finding in found:
+            sign = signs.get(finding.state, click.style("✗", fg="red"))
+            show_line(f"{sign} {finding.subject}: {finding.message}")
+            if finding.hint:
+                show_line(f"    {finding.hint}")
+    ctx.exit(1 if any(finding.state == "broken" for finding in found) else 0)
+
+
+def _broken(subject: str, error: FarmError) -> list[Finding]:
+    return [Finding(subject, "broken", error.message, error.hint)]
+
+
+def _database(settings: Settings) -> list[Finding]:
+    from farm.storage.database import SqlDatabase, hide_password
+    from farm.storage.schema import HEAD, check_schema
+
+    path = settings.sqlite_path
+    if path is not None and not path.exists():
+        return [
+            Finding("database", "ok", f"none in {settings.home} yet", "`farm demo` or `farm up` makes one.")
+        ]
+    try:
+        database = SqlDatabase(settings.database_url)
+        check_schema(database)
+        with database.transaction() as transaction:
+            transaction.now()
+    except FarmError as error:
+        return _broken("database", error)
+    return [Finding("database", "ok", f"{hide_password(settings.database_url)}, schema {HEAD}, writable")]
+
+
+def _store(settings: Settings) -> list[Finding]:
+    from farm.storage.artifact_folder import ArtifactFolder
+
+    path = settings.sqlite_path
+    is_new = path is not None and not path.exists()
+    place = settings.store
+    if is_new and not place.exists():
+        return [Finding("artifact store", "ok", f"{place}, not made yet")]
+    try:
+        ArtifactFolder(place).put_bytes(b"farm doctor\n")
+    except FarmError as error:
+        return _broken("artifact store", error)
+    free = shutil.disk_usage(place).free
+    if free < _LOW_SPACE_BYTES:
+        return [
+            Finding(
+                "artifact store",
+                "warning",
+                f"{place}: only {size(free)} free",
+                "Engines take space: free some.",
+            )
+        ]
+    return [Finding("artifact store", "ok", f"{place}, writable, {size(free)} free")]
+
+
+def _broker(settings: Settings) -> list[Finding]:
+    if settings.is_embedded:
+        return [Finding("broker", "ok", "in the worker's own process (embedded)")]
+    from farm.storage.database import hide_password
+    from workers.queues import new_celery_app
+
+    where = hide_password(settings.broker_url)
+    try:
+        with new_celery_app(settings).connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=5)
+    except Exception as error:  # noqa: BLE001 - every transport has errors of its own
+        return [
+            Finding(
+                "broker",
+                "broken",
+                f"{where}: {error}".splitlines()[0],
+                "Jobs are safe in SQL and wait; workers wake up once it is back.",
+            )
+        ]
+    return [Finding("broker", "ok", where)]
+
+
+def _workers(settings: Settings) -> list[Finding]:
+    from farm.bootstrap import open_farm
+
+    try:
+        farm = open_farm(settings, create=False)
+        with farm.database.reading() as transaction:
+            live = [worker for worker in transaction.fleet.workers() if worker.is_live]
+    except FarmError:
+        # The database has its own finding.
+        return []
+    if not live:
+        how = "`farm up` starts one here." if settings.is_embedded else "`farm worker` starts one."
+        return [Finding("workers", "warning", "none is live, so nothing is built", how)]
+    hosts = sorted({worker.host for worker in live})
+    return [Finding("workers", "ok", f"{len(live)} live on {', '.join(hosts)}")]
+
+
+def _devices() -> list[Finding]:
+    from farm.domain.targets import DeviceKind
+    from workers.devices import discover_devices
+
+    found = discover_devices()
+    findings = [
+        Finding(
+            "device",
+            "ok",
+            f"{d.device_type.product_name} ({d.device_type.slug}), {d.uuid}"
+            + (f", driver {d.driver_version}" if d.driver_version else ""),
+        )
+        for d in found
+    ]
+    if not any(device.device_type.kind is DeviceKind.GPU for device in found):
+        findings.append(
+            Finding(
+                "device",
+                "warning",
+                "no NVIDIA GPU",
+                "The CPU is served, and engines for RTX GPUs are built ahead of time. `nvidia-smi` tells whether a driver is there.",
+            )
+        )
+    return findings
+
+
+def _toolchains(settings: Settings, pythons: tuple[Path, ...]) -> list[Finding]:
+    import tempfile
+
+    from workers.interpreters import probe_interpreters
+
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            interpreters = probe_interpreters(pythons, Path(folder))
+    except FarmError as error:
+        return _broken("toolchains", error)
+    findings = []
+    for interpreter in interpreters:
+        where = f"Python {interpreter.version} at {interpreter.path}"
+        for toolchain in interpreter.toolchains:
+            precisions = ", ".join(toolchain.supported_precisions)
+            findings.append(Finding("toolchain", "ok", f"{toolchain.id} ({precisions}) in {where}"))
+        for name, reason in interpreter.missing.items():
+            hint = (
+                "Needed on a GPU host only: --toolchain-python names an interpreter that has it."
+                if name == "tensorrt"
+                else ""
+            )
+            findings.append(Finding("toolchain", "warning", f"no {name} in {where}: {reason}", hint))
+    del settings
+    return findings

@@ -1,0 +1,109 @@
+"""`farm engines` and `farm models`: what is filed."""
+
+from __future__ import annotations
+
+import click
+
+from cli.context import json_option, opened
+from cli.render import show_json, show_table, size
+from cli.tables import ENGINE_COLUMNS, engine_as_json, engine_rows
+
+
+@click.command(short_help="List filed engines with their figures.")
+@click.argument("model", required=False)
+@click.option("--gpu", help="Only of this device type: h200, cpu, …")
+@click.option("--toolchain", help="Only of this toolchain: tensorrt, tensorrt@8.6, …")
+@click.option("--precision", help="Only of this precision.")
+@json_option
+@click.pass_context
+def engines(
+    ctx: click.Context,
+    model: str | None,
+    gpu: str | None,
+    toolchain: str | None,
+    precision: str | None,
+    as_json: bool,
+) -> None:
+    """List filed engines, of MODEL (`resnet50`, `resnet50@2`) or of all models, with their newest figures.
+
+    \b
+    farm engines resnet50
+    farm engines resnet50 --gpu h200 --precision fp16 --json
+    """
+    from farm.services.targets import match_devices
+
+    with opened(ctx).database.reading() as transaction:
+        names = transaction.models.names()
+        wanted = [transaction.models.named(model)] if model else names
+        types = transaction.fleet.device_types()
+        slugs = {device_type: slug for slug, device_type in types.items()}
+        allowed = {types[slug] for slug in match_devices(types, gpu)} if gpu else set(types.values())
+        found = [
+            (name, engine)
+            for name in wanted
+            for engine in transaction.engines.engines(model_sha256=name.model_sha256)
+            if engine.spec.target.device_type in allowed
+            and (not toolchain or engine.spec.target.toolchain.matches(toolchain))
+            and (not precision or engine.spec.precision == precision)
+        ]
+    if as_json:
+        show_json(
+            [{"model": n.name, "version": n.version, **engine_as_json(engine, slugs)} for n, engine in found]
+        )
+        return
+    rows = []
+    for name, engine in found:
+        own = engine_rows(engine, slugs)
+        label = f"{name.name}@{name.version}"
+        rows += [[label if position == 0 else "\u200b", *row] for position, row in enumerate(own)]
+    show_table(["model", *ENGINE_COLUMNS], rows, empty="No engine is filed yet: `farm submit` builds one.")
+
+
+@click.command(short_help="List models and the versions of their names.")
+@json_option
+@click.pass_context
+def models(ctx: click.Context, as_json: bool) -> None:
+    """List every version of every model name.
+
+    \b
+    farm models
+    """
+    from cli.inspect import model_as_json
+
+    with opened(ctx).database.reading() as transaction:
+        found = [(name, transaction.models.get(name.model_sha256)) for name in transaction.models.names()]
+        counts = {
+            name.model_sha256: len(transaction.engines.engines(model_sha256=name.model_sha256))
+            for name, _ in found
+        }
+    if as_json:
+        show_json(
+            [
+                {
+                    "name": name.name,
+                    "version": name.version,
+                    "created_at": name.created_at,
+                    "engines": counts[name.model_sha256],
+                    **model_as_json(model),
+                }
+                for name, model in found
+            ]
+        )
+        return
+    show_table(
+        ["model", "version>", "digest", "size>", "parameters>", "inputs", "engines>", "since"],
+        [
+            (
+                name.name,
+                name.version,
+                model.digest.short,
+                size(model.digest.size_bytes),
+                f"{model.parameters:,}",
+                ", ".join(map(str, model.inputs)),
+                counts[name.model_sha256],
+                name.created_at,
+            )
+            for name, model in found
+        ],
+        empty="No model is filed yet: `farm submit model.onnx`.",
+    )

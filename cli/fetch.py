@@ -1,0 +1,95 @@
+"""`farm fetch`: the engine that fits this machine, or another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.context import json_option, opened
+from cli.render import show_json, show_line, show_note, size
+from cli.tables import engine_as_json
+
+if TYPE_CHECKING:
+    from farm.domain.targets import Device
+    from farm.services.fetch import FetchQuery
+
+
+@click.command(short_help="Get the engine that fits this machine, or another.")
+@click.argument("model")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write. [default: MODEL.engine]",
+)
+@click.option("--gpu", help="For this device type instead of this machine's: h200, cpu, …")
+@click.option(
+    "--toolchain", help="For this toolchain: tensorrt, tensorrt@8.6, … [default: what this machine has]"
+)
+@click.option("--precision", help="fp32, tf32, fp16, … [default: the only one there is]")
+@click.option("--dry-run", is_flag=True, help="Say which engine fits, and stop.")
+@json_option
+@click.pass_context
+def fetch(
+    ctx: click.Context,
+    model: str,
+    output: Path | None,
+    gpu: str | None,
+    toolchain: str | None,
+    precision: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Get the engine of MODEL (`resnet50`, `resnet50@2`) that fits the device and toolchain of this machine.
+
+    The file appears complete and verified, or not at all. Where nothing fits, the message says what exists
+    and which part of the key differs.
+
+    \b
+    farm fetch resnet50 --precision fp16 -o resnet50.engine
+    farm fetch resnet50 --gpu l4 --toolchain tensorrt@10.3
+    """
+    from farm.services.fetch import find_engine
+
+    farm = opened(ctx)
+    query = _query(model, gpu or "", toolchain or "", precision or "")
+    with farm.database.reading() as transaction:
+        name, engine = find_engine(transaction, query)
+        slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
+    path = output or Path(f"{name.name.rsplit('/', 1)[-1]}.engine")
+    if not dry_run:
+        farm.store.fetch(engine.digest, path.absolute())
+    if as_json:
+        document = engine_as_json(engine, slugs)
+        show_json(
+            {"path": None if dry_run else str(path), "model": name.name, "version": name.version, **document}
+        )
+        return
+    spec = engine.spec
+    what = (
+        f"{name.name}@{name.version} · {slugs[spec.target.device_type]} · {spec.target.toolchain} · {spec.precision}"
+        f" · {size(engine.digest.size_bytes)} · sha256 {engine.digest.short}…"
+    )
+    show_line(what if dry_run else f"{path}: {what}")
+    if not engine.is_verified:
+        show_note(f"warning: this engine was never run: {engine.unverified_reason}")
+
+
+def _query(model: str, gpu: str, toolchain: str, precision: str) -> FetchQuery:
+    from farm.services.fetch import FetchQuery, host_device_types
+
+    if gpu:
+        return FetchQuery(model, gpu=gpu, toolchain=toolchain, precision=precision)
+    from workers.devices import discover_devices
+    from workers.installed import installed_toolchains
+
+    devices: list[Device] = discover_devices()
+    return FetchQuery(
+        model,
+        device_types=host_device_types([device.device_type for device in devices]),
+        toolchains=() if toolchain else installed_toolchains(),
+        toolchain=toolchain,
+        precision=precision,
+    )

@@ -1,0 +1,153 @@
+"""`farm devices`, `farm toolchains`, `farm workers`: what the fleet is made of."""
+
+from __future__ import annotations
+
+import click
+
+from cli.context import json_option, opened
+from cli.render import age, show_json, show_line, show_table
+
+
+@click.command(short_help="List device types that engines can be built for.")
+@json_option
+@click.pass_context
+def devices(ctx: click.Context, as_json: bool) -> None:
+    """List every device type that some worker has served, and the devices seen of each.
+
+    \b
+    farm devices
+    """
+    with opened(ctx).database.reading() as transaction:
+        types = transaction.fleet.device_types()
+        seen = transaction.fleet.devices()
+        live = [worker for worker in transaction.fleet.workers() if worker.is_live]
+        known = transaction.fleet.known_targets()
+    documents = [
+        {
+            "name": slug,
+            **device_type.as_json(),
+            "devices": [device.uuid for device in seen if device.device_type == device_type],
+            "hosts": sorted({device.host for device in seen if device.device_type == device_type}),
+            "live_workers": sum(any(t.device_type == device_type for t in w.targets) for w in live),
+            "toolchains": sorted(str(id_) for type_, id_ in known if type_ == device_type),
+        }
+        for slug, device_type in types.items()
+    ]
+    if as_json:
+        show_json(documents)
+        return
+    show_table(
+        ["device type", "product", "SM/cores>", "memory>", "devices>", "live workers>", "toolchains"],
+        [
+            (
+                d["name"],
+                d["product_name"],
+                d["units"] or None,
+                f"{d['memory_gib']} GiB" if d["memory_gib"] else None,
+                len(d["devices"]),
+                d["live_workers"],
+                ", ".join(d["toolchains"]),
+            )
+            for d in documents
+        ],
+        empty="No device is known yet: `farm up` serves this machine's.",
+    )
+
+
+@click.command(short_help="List toolchains, their precisions and builder options.")
+@click.option("--options", is_flag=True, help="List the builder options of each.")
+@json_option
+@click.pass_context
+def toolchains(ctx: click.Context, options: bool, as_json: bool) -> None:
+    """List every toolchain that some worker has offered, with what it can do.
+
+    \b
+    farm toolchains
+    farm toolchains --options
+    """
+    with opened(ctx).database.reading() as transaction:
+        found = transaction.fleet.toolchains()
+    if as_json:
+        show_json([description.as_json() for description in found])
+        return
+    show_table(
+        ["toolchain", "variant", "builds for", "precisions"],
+        [
+            (
+                str(d.id),
+                d.id.variant,
+                f"{d.serves.value} {' '.join(d.compute_capabilities)}".strip(),
+                ", ".join(d.supported_precisions),
+            )
+            for d in found
+        ],
+        empty="No toolchain is known yet: `farm up` offers what this machine has.",
+    )
+    if not options:
+        return
+    for description in found:
+        show_line()
+        show_table(
+            ["option", "kind", "default", "choices", "meaning"],
+            [(o.name, o.kind, o.default, " ".join(o.choices), o.help) for o in description.options],
+            title=str(description.id),
+        )
+
+
+@click.command(short_help="List workers, live and lost.")
+@click.option("--all", "show_all", is_flag=True, help="Also those that have left or fell silent long ago.")
+@json_option
+@click.pass_context
+def workers(ctx: click.Context, show_all: bool, as_json: bool) -> None:
+    """List workers: what each serves, whether it lives, and what it is doing.
+
+    \b
+    farm workers
+    """
+    with opened(ctx).database.reading() as transaction:
+        found = transaction.fleet.workers()
+        slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
+        now = transaction.now()
+    shown = [worker for worker in found if show_all or worker.is_live or worker.stopped_at is None]
+
+    def state(worker: object) -> str:
+        if getattr(worker, "stopped_at", None):
+            return "left"
+        return "live" if getattr(worker, "is_live", False) else "lost"
+
+    if as_json:
+        show_json(
+            [
+                {
+                    "id": worker.id,
+                    "state": state(worker),
+                    "host": worker.host,
+                    "pid": worker.pid,
+                    "device": worker.device.uuid,
+                    "device_type": slugs.get(worker.device.device_type),
+                    "targets": [f"{slugs[t.device_type]} · {t.toolchain}" for t in worker.targets],
+                    "job": worker.current_job or None,
+                    "started_at": worker.started_at,
+                    "heartbeat_at": worker.heartbeat_at,
+                }
+                for worker in shown
+            ]
+        )
+        return
+    show_table(
+        ["worker", "state", "host", "pid>", "device", "toolchains", "job", "heartbeat"],
+        [
+            (
+                worker.id,
+                state(worker),
+                worker.host,
+                worker.pid,
+                slugs.get(worker.device.device_type),
+                ", ".join(map(str, worker.toolchains)),
+                worker.current_job,
+                age(worker.heartbeat_at, now),
+            )
+            for worker in shown
+        ],
+        empty="No worker is running. `farm up` starts one for this machine.",
+    )

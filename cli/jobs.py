@@ -1,0 +1,157 @@
+"""`farm logs`, `farm cancel`, `farm retry`: one job at a time."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.context import json_option, opened
+from cli.render import show_json, show_line, show_note, show_text
+
+if TYPE_CHECKING:
+    from farm.bootstrap import Farm
+    from farm.domain.work import Attempt, Job
+
+_POLL_S = 0.5
+
+
+@click.command(short_help="Show or follow the log of a job.")
+@click.argument("job")
+@click.option("-f", "--follow", is_flag=True, help="Keep reading until the job ends.")
+@click.option("--attempt", type=click.IntRange(1), help="Of this attempt. [default: the newest]")
+@json_option
+@click.pass_context
+def logs(ctx: click.Context, job: str, follow: bool, attempt: int | None, as_json: bool) -> None:
+    """Show the log of JOB (its id or the id's beginning).
+
+    \b
+    farm logs j-7k2m9xq4tn
+    farm logs j-7k2m9xq4tn -f
+    """
+    farm = opened(ctx)
+    found, chosen = _attempt_of(farm, job, attempt)
+    if as_json:
+        text = "" if chosen is None else "".join(_kept(farm, chosen)) or _live(farm, chosen)
+        show_json({"job": found.id, "attempt": chosen.number if chosen else None, "log": text})
+        return
+    if chosen is None and not follow:
+        show_note(
+            f"job {found.id} is {found.state.value.lower()}: no attempt has begun, so there is no log yet"
+        )
+        return
+    if follow:
+        _follow(farm, found.id, attempt)
+        return
+    assert chosen is not None  # noqa: S101 - returned above
+    show_note(_headline(found, chosen))
+    _show_whole(farm, chosen)
+
+
+@click.command(short_help="Stop a job, or what only this submission wants.")
+@click.argument("job_or_submission")
+@json_option
+@click.pass_context
+def cancel(ctx: click.Context, job_or_submission: str, as_json: bool) -> None:
+    """Stop JOB_OR_SUBMISSION: a queued job at once, a running one within a heartbeat.
+
+    Of a submission, jobs that another submission shares go on.
+
+    \b
+    farm cancel j-7k2m9xq4tn
+    """
+    from farm.services.cancel import cancel_submission
+
+    farm = opened(ctx)
+    with farm.database.transaction() as transaction:
+        if job_or_submission.startswith("s-"):
+            cancelled, kept = cancel_submission(transaction, job_or_submission)
+        else:
+            cancelled, kept = [transaction.jobs.request_cancel(job_or_submission)], []
+    if as_json:
+        show_json(
+            {"cancelled": {job.id: job.state.value for job in cancelled}, "shared": [job.id for job in kept]}
+        )
+        return
+    for job in cancelled:
+        how = "cancelled" if job.state.is_terminal else "is asked to stop"
+        show_line(f"job {job.id} {how}")
+    for job in kept:
+        show_line(f"job {job.id} goes on: another submission wants it too")
+    if not cancelled and not kept:
+        show_line("nothing of it was queued or running")
+
+
+@click.command(short_help="Queue a failed or cancelled job again.")
+@click.argument("job")
+@json_option
+@click.pass_context
+def retry(ctx: click.Context, job: str, as_json: bool) -> None:
+    """Queue JOB again, as a new job in every submission that asked for it.
+
+    \b
+    farm retry j-7k2m9xq4tn
+    """
+    farm = opened(ctx)
+    with farm.database.transaction() as transaction:
+        fresh = transaction.jobs.requeue(job)
+    if as_json:
+        show_json({"job": fresh.id, "state": fresh.state.value})
+    else:
+        show_line(f"queued again as {fresh.id}")
+
+
+def _attempt_of(farm: Farm, job_id: str, number: int | None) -> tuple[Job, Attempt | None]:
+    from farm.domain.errors import NotFoundError
+
+    with farm.database.reading() as transaction:
+        job = transaction.jobs.get(job_id)
+        attempts = transaction.jobs.attempts(job.id)
+    if number is None:
+        return job, attempts[-1] if attempts else None
+    if number > len(attempts):
+        raise NotFoundError(f"job {job.id} has had {len(attempts)} attempt(s), not {number}")
+    return job, attempts[number - 1]
+
+
+def _headline(job: Job, attempt: Attempt) -> str:
+    return (
+        f"job {job.id} · attempt {attempt.number} · {attempt.state.value.lower()} · "
+        f"{job.target} · {job.spec.precision} · on {attempt.host}"
+    )
+
+
+def _kept(farm: Farm, attempt: Attempt) -> list[str]:
+    if attempt.log is None:
+        return []
+    return [chunk.decode(errors="replace") for chunk in farm.store.chunks(attempt.log)]
+
+
+def _live(farm: Farm, attempt: Attempt) -> str:
+    with farm.database.reading() as transaction:
+        return transaction.jobs.live_log(attempt)
+
+
+def _show_whole(farm: Farm, attempt: Attempt) -> None:
+    if attempt.log is None:
+        show_text(_live(farm, attempt))
+        return
+    for chunk in farm.store.chunks(attempt.log):
+        show_text(chunk.decode(errors="replace"))
+
+
+def _follow(farm: Farm, job_id: str, number: int | None) -> None:
+    shown: dict[int, int] = {}
+    while True:
+        job, attempt = _attempt_of(farm, job_id, number)
+        if attempt is not None:
+            if attempt.number not in shown:
+                show_note(_headline(job, attempt))
+            text = "".join(_kept(farm, attempt)) or _live(farm, attempt)
+            show_text(text[shown.get(attempt.number, 0) :])
+            shown[attempt.number] = max(len(text), shown.get(attempt.number, 0))
+        if job.state.is_terminal or (number is not None and attempt is not None and attempt.finished_at):
+            show_note(f"job {job.id} is {job.state.value.lower()}")
+            return
+        time.sleep(_POLL_S)

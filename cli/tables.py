@@ -1,0 +1,164 @@
+"""How engines, measurements and cells look as rows and as documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cli.render import NONE, decibel, ms, per_second, percent, seconds, size
+from farm.domain.jobs import JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from farm.domain.benchmarks import Measurement
+    from farm.domain.filing import Engine, Run
+    from farm.domain.targets import DeviceType
+    from farm.services.progress import CellProgress, SubmissionProgress
+
+ENGINE_COLUMNS = (
+    "device type",
+    "toolchain",
+    "precision",
+    "size>",
+    "build>",
+    "batch>",
+    "median ms>",
+    "p99 ms>",
+    "per second>",
+    "SNR>",
+    "cosine>",
+    "top-1>",
+)
+
+
+def engine_rows(engine: Engine, slugs: Mapping[DeviceType, str]) -> list[list[Any]]:
+    """A row per measured batch size; the figures of the newest clean run."""
+    spec, run = engine.spec, engine.latest_run
+    head = [slugs[spec.target.device_type], str(spec.target.toolchain), spec.precision]
+    facts = [size(engine.digest.size_bytes), seconds(engine.build_s)]
+    accuracy = _accuracy_cells(run, engine)
+    measurements = preferred_measurements(run)
+    if not measurements:
+        return [[*head, *facts, NONE, NONE, NONE, NONE, *accuracy]]
+    rows = []
+    for position, measurement in enumerate(measurements):
+        first = position == 0
+        rows.append(
+            [
+                *(head if first else ["", "", ""]),
+                *(facts if first else ["", ""]),
+                measurement.batch,
+                ms(measurement.compute.median_ms),
+                ms(measurement.compute.p99_ms),
+                per_second(measurement.throughput_per_s),
+                *(accuracy if first else ["", "", ""]),
+            ]
+        )
+    return [["" if cell == "" else cell for cell in row] for row in rows]
+
+
+def preferred_measurements(run: Run | None) -> list[Measurement]:
+    """One per batch size: the one from a CUDA graph where there is one, since it is steadier."""
+    if run is None:
+        return []
+    best: dict[tuple[int, str], Measurement] = {}
+    for measurement in run.measurements:
+        key = (measurement.batch, str(sorted(measurement.shapes.items())))
+        if key not in best or measurement.graph:
+            best[key] = measurement
+    return sorted(best.values(), key=lambda m: m.batch)
+
+
+def engine_as_json(engine: Engine, slugs: Mapping[DeviceType, str]) -> dict[str, Any]:
+    """An engine as a document, every component of its key included."""
+    run = engine.latest_run
+    return {
+        "id": engine.id,
+        "key": engine.spec.digest.sha256,
+        "spec": engine.spec.as_json(),
+        "device_type": slugs[engine.spec.target.device_type],
+        "toolchain": str(engine.spec.target.toolchain),
+        "precision": engine.spec.precision,
+        "precision_note": engine.precision_note,
+        "digest": str(engine.digest),
+        "size_bytes": engine.digest.size_bytes,
+        "build_s": engine.build_s,
+        "device_memory_bytes": engine.device_memory_bytes or None,
+        "layers": engine.layers or None,
+        "verified": engine.is_verified,
+        "unverified_reason": engine.unverified_reason or None,
+        "accuracy": run.accuracy.as_json() if run and run.accuracy else None,
+        "measurements": [m.as_json() for m in run.measurements] if run else [],
+        "job": engine.job_id,
+        "created_at": engine.created_at,
+    }
+
+
+def progress_as_json(progress: SubmissionProgress) -> dict[str, Any]:
+    """A submission as a document."""
+    submission = progress.submission
+    return {
+        "id": submission.id,
+        "model": submission.model_name,
+        "version": submission.model_version,
+        "user": submission.user,
+        "created_at": submission.created_at,
+        "tags": dict(submission.tags),
+        "done": progress.is_done,
+        "successful": progress.is_successful,
+        "cells": [cell_as_json(cell) for cell in progress.cells],
+    }
+
+
+def cell_as_json(cell: CellProgress) -> dict[str, Any]:
+    """A cell as a document."""
+    job, attempt = cell.job, cell.attempt
+    return {
+        "device_type": cell.slug,
+        "toolchain": str(cell.cell.spec.target.toolchain),
+        "precision": cell.cell.spec.precision,
+        "key": cell.cell.spec.digest.sha256,
+        "disposition": cell.cell.disposition.value,
+        "state": cell.state.value,
+        "job": cell.cell.job_id or None,
+        "engine": cell.engine.id if cell.engine else None,
+        "has_live_worker": cell.has_live_worker,
+        "attempts": job.attempts if job else 0,
+        "phase": attempt.phase if attempt and cell.state is JobState.RUNNING else None,
+        "fraction": attempt.fraction if attempt and cell.state is JobState.RUNNING else None,
+        "failure": {
+            "class": job.failure.failure_class.value,
+            "code": job.failure.code,
+            "message": job.failure.message,
+            "hint": job.failure.hint,
+            "phase": job.failure.phase,
+        }
+        if job and job.failure and cell.state is not JobState.SUCCEEDED
+        else None,
+    }
+
+
+def describe_state(cell: CellProgress) -> str:
+    """What is going on in a cell, in a few words."""
+    job, attempt = cell.job, cell.attempt
+    if job is None:
+        return "built before"
+    if cell.state is JobState.RUNNING and attempt is not None:
+        share = f" {100 * attempt.fraction:.0f} %" if attempt.fraction is not None else ""
+        words = f"{attempt.phase or 'starting'}{share}"
+        return f"{words}: {attempt.message}" if attempt.message else words
+    if cell.state is JobState.QUEUED:
+        if job.failure is not None:
+            return f"will be tried again after: {job.failure.message}"
+        return "waiting" if cell.has_live_worker else "waiting: no live worker serves this target"
+    if job.failure is not None and cell.state is not JobState.SUCCEEDED:
+        return job.failure.message
+    return ""
+
+
+def _accuracy_cells(run: Run | None, engine: Engine) -> Sequence[str]:
+    if run is None or run.accuracy is None:
+        return ["unverified" if not engine.is_verified else NONE, NONE, NONE]
+    worst = run.accuracy.worst
+    top1 = run.accuracy.label_top1 if run.accuracy.label_top1 is not None else worst.top1_agreement
+    return [decibel(worst.snr_db), f"{worst.cosine:.6f}", percent(top1)]

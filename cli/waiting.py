@@ -1,0 +1,131 @@
+"""Waiting for a submission: beside a worker that runs elsewhere, or with one in this process."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from cli.live import follow
+from cli.render import show_json, show_line, show_note, show_table
+from cli.tables import ENGINE_COLUMNS, engine_rows, progress_as_json
+from farm.domain.errors import ConflictError, FolderInUseError, UnsupportedTargetError
+from farm.domain.jobs import FailureClass, JobState
+
+if TYPE_CHECKING:
+    from farm.bootstrap import Farm
+    from farm.domain.work import Submission
+    from farm.services.progress import SubmissionProgress
+
+#: Exit codes of a submission that did not end well, by the class of its worst failure.
+_EXIT_CODES = {
+    FailureClass.REQUEST: 2,
+    FailureClass.REFUSED: 5,
+    FailureClass.TRANSIENT: 6,
+    FailureClass.CORRUPT: 7,
+    FailureClass.POISON: 8,
+}
+#: A worker that was just started may not have registered yet.
+_GRACE_S = 3.0
+
+
+def wait_for(farm: Farm, submission: Submission, *, local: bool, as_json: bool) -> int:
+    """Follows a submission to its end and shows what came of it.
+
+    Returns:
+        The exit code: 0 if every cell has its engine.
+
+    Raises:
+        ConflictError: nothing is running and no live worker could take what is left.
+    """
+    with ExitStack() as stack:
+        if local:
+            start_local_worker(farm, stack)
+        started = time.monotonic()
+        try:
+            progress = follow(
+                farm,
+                submission.id,
+                quiet=as_json,
+                may_wait=lambda: local or time.monotonic() - started < _GRACE_S,
+            )
+        except KeyboardInterrupt:
+            show_note(
+                f"\nStopped. What was queued goes on when a worker runs: `farm up`, then `farm watch {submission.id}`."
+                if local
+                else f"\nThe work goes on. Come back with `farm watch {submission.id}`."
+            )
+            return 130
+    if progress.is_stuck:
+        raise ConflictError(
+            f"submission {submission.id} is queued, but no live worker serves its targets, so waiting is in vain",
+            hint=f"`farm up` starts a worker here, then `farm watch {submission.id}`; or submit again with --local."
+            if farm.settings.is_embedded
+            else f"Start a worker on such a machine, then `farm watch {submission.id}`.",
+        )
+    if as_json:
+        show_json(progress_as_json(progress))
+    else:
+        show_result(farm, progress)
+    return exit_code_of(progress)
+
+
+def show_result(farm: Farm, progress: SubmissionProgress) -> None:
+    """The table of engines, then what failed."""
+    with farm.database.reading() as transaction:
+        slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
+    rows = [row for cell in progress.cells if cell.engine for row in engine_rows(cell.engine, slugs)]
+    if rows:
+        show_line()
+        show_table(ENGINE_COLUMNS, rows)
+    for cell in progress.cells:
+        if cell.state is JobState.SUCCEEDED or cell.job is None:
+            continue
+        failure = cell.job.failure
+        what = failure.message if failure else cell.state.value.lower()
+        show_line(f"✗ {cell.slug} · {cell.cell.spec.target.toolchain} · {cell.cell.spec.precision}: {what}")
+        if failure and failure.hint:
+            show_line(f"  {failure.hint}")
+        show_line(f"  `farm logs {cell.job.id}` shows its log.")
+
+
+def exit_code_of(progress: SubmissionProgress) -> int:
+    """0 if every cell has its engine, else the code of the worst failure's class; 1 for a cancelled one."""
+    if progress.is_successful:
+        return 0
+    failures = [cell.job.failure for cell in progress.cells if cell.job and cell.job.failure]
+    return max((_EXIT_CODES[failure.failure_class] for failure in failures), default=1)
+
+
+def start_local_worker(farm: Farm, stack: ExitStack) -> None:
+    """A worker for the first device of this machine that toolchains serve, in threads of this process.
+
+    Raises:
+        UnsupportedTargetError: nothing here serves any device.
+    """
+    from workers.agent import (
+        FolderLock,
+        RunningWorker,
+        choose_devices,
+        offer_of,
+        probe_machine,
+        sweep_scratch,
+    )
+
+    try:
+        stack.enter_context(FolderLock(farm.settings.home))
+    except FolderInUseError as error:
+        show_note(f"{error.message}: it does the work")
+        return
+    sweep_scratch(farm.settings.scratch)
+    interpreters = probe_machine(farm, ())
+    reasons = []
+    for device in choose_devices((), with_cpu=True):
+        try:
+            offer = offer_of(device, interpreters)
+        except UnsupportedTargetError as error:
+            reasons.append(error)
+            continue
+        stack.enter_context(RunningWorker(farm, offer, interpreters))
+        return
+    raise reasons[0]

@@ -1,0 +1,76 @@
+"""`farm up` and `farm worker`: serve this machine's devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.context import opened, settings_of
+from cli.render import show_note
+
+if TYPE_CHECKING:
+    from farm.bootstrap import Farm
+
+_PYTHON_OPTION = click.option(
+    "--toolchain-python",
+    "pythons",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A Python interpreter whose environment has a toolchain, such as TensorRT 8.6; may be given several times.",
+)
+_DEVICE_OPTION = click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    help="UUID (or its beginning), index, `gpu`, `cpu` or `all`; may be given several times.",
+)
+
+
+@click.command(short_help="Run an embedded farm with a worker for this machine's devices.")
+@_DEVICE_OPTION
+@_PYTHON_OPTION
+@click.pass_context
+def up(ctx: click.Context, devices: tuple[str, ...], pythons: tuple[Path, ...]) -> None:
+    """Run an embedded farm in one folder, with a worker for every device of this machine, until Ctrl-C.
+
+    \b
+    farm up
+    farm up --device cpu
+    farm up --toolchain-python /opt/trt86/bin/python
+    """
+    from workers.agent import FolderLock, sweep_scratch
+
+    farm = opened(ctx, create=True)
+    with FolderLock(farm.settings.home):
+        sweep_scratch(farm.settings.scratch)
+        show_note(f"farm in {farm.settings.home}")
+        _serve(farm, devices, pythons, with_cpu=True)
+
+
+@click.command(short_help="Run a worker of a fleet on this machine.")
+@_DEVICE_OPTION
+@_PYTHON_OPTION
+@click.pass_context
+def worker(ctx: click.Context, devices: tuple[str, ...], pythons: tuple[Path, ...]) -> None:
+    """Run a worker for this machine's GPUs (or its CPU, if it has none) until SIGTERM or Ctrl-C.
+
+    The fleet is where FARM_DATABASE_URL, FARM_BROKER_URL and FARM_STORE say.
+
+    \b
+    FARM_BROKER_URL=redis://broker/0 FARM_DATABASE_URL=postgresql+psycopg://farm@db/farm \\
+      farm worker --toolchain-python /opt/trt86/bin/python
+    """
+    settings = settings_of(ctx)
+    farm = opened(ctx, create=settings.sqlite_path is not None)
+    _serve(farm, devices, pythons, with_cpu=False)
+
+
+def _serve(farm: Farm, devices: tuple[str, ...], pythons: tuple[Path, ...], *, with_cpu: bool) -> None:
+    from workers.agent import choose_devices, probe_machine
+    from workers.serve import serve_devices
+
+    chosen = choose_devices(devices, with_cpu=with_cpu)
+    interpreters = probe_machine(farm, pythons)
+    serve_devices(farm, chosen, interpreters, tell=show_note)

@@ -1,0 +1,33 @@
+"""Cancel a submission without stopping what others wait for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from farm.domain.jobs import JobState
+
+if TYPE_CHECKING:
+    from farm.domain.work import Job
+    from farm.services.ports import Transaction
+
+
+def cancel_submission(transaction: Transaction, submission_id: str) -> tuple[list[Job], list[Job]]:
+    """Cancels the jobs that no other submission has a cell of.
+
+    Returns:
+        The jobs that were cancelled or asked to stop, and those that go on for others.
+
+    Raises:
+        NotFoundError: there is no such submission.
+    """
+    submission = transaction.jobs.submission(submission_id)
+    cancelled, kept = [], []
+    for job_id in dict.fromkeys(cell.job_id for cell in submission.cells if cell.job_id):
+        job = transaction.jobs.get(job_id)
+        if job.state not in (JobState.QUEUED, JobState.RUNNING):
+            continue
+        if transaction.jobs.interested(job.id) - {submission.id}:
+            kept.append(job)
+        else:
+            cancelled.append(transaction.jobs.request_cancel(job.id))
+    return cancelled, kept

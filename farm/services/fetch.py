@@ -1,0 +1,143 @@
+"""Fetch the engine that fits, or say plainly why none does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from farm.domain.errors import InvalidRequestError, NoEngineFitsError
+from farm.domain.targets import DeviceKind, DeviceType
+from farm.services.targets import match_devices
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from farm.domain.filing import Engine
+    from farm.domain.targets import ToolchainId
+    from farm.domain.work import ModelName
+    from farm.services.ports import Transaction
+
+
+@dataclass(frozen=True)
+class FetchQuery:
+    """Which engine is wanted.
+
+    Attributes:
+        model: `resnet50`, `resnet50@2` or a digest.
+        device_types: the types that it must run on, best first: of this host, or none if `gpu` says.
+        gpu: word for a device type; empty for this host's.
+        toolchains: exact ones that this host has, or none if `toolchain` says or any will do.
+        toolchain: word for a toolchain; empty for this host's.
+        precision: empty if there is only one.
+    """
+
+    model: str
+    device_types: tuple[DeviceType, ...] = ()
+    gpu: str = ""
+    toolchains: tuple[ToolchainId, ...] = ()
+    toolchain: str = ""
+    precision: str = ""
+
+
+def find_engine(transaction: Transaction, query: FetchQuery) -> tuple[ModelName, Engine]:
+    """The engine that fits; of several the one with the newest toolchain, then the newest.
+
+    Raises:
+        NotFoundError: no model has that name.
+        NoEngineFitsError: engines exist, none fits; says which part of the key differs.
+        InvalidRequestError: several precisions fit, so one must be named.
+    """
+    name = transaction.models.named(query.model)
+    engines = transaction.engines.engines(model_sha256=name.model_sha256)
+    slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
+    if not engines:
+        raise NoEngineFitsError(
+            f"no engine of {name.name}@{name.version} is built yet",
+            hint=_older_versions(transaction, name)
+            or "`farm submit` builds it; `farm status` shows what is under way.",
+        )
+    wanted_types = _wanted_types(query, {slug: type_ for type_, slug in slugs.items()})
+    fitting = [engine for engine in engines if _misfits(engine, query, wanted_types) == []]
+    if not fitting:
+        raise NoEngineFitsError(*_explanation(name, engines, query, wanted_types, slugs))
+    precisions = sorted({engine.spec.precision for engine in fitting})
+    if len(precisions) > 1:
+        raise InvalidRequestError(
+            f"{name.name} is built in several precisions that fit: {', '.join(precisions)}",
+            hint=f"Name one: --precision {precisions[0]}. `farm engines {name.name}` compares them.",
+        )
+    order = {type_: position for position, type_ in enumerate(wanted_types)}
+    best = max(
+        fitting,
+        key=lambda e: (
+            -order[e.spec.target.device_type],
+            e.is_verified,
+            e.spec.target.toolchain.version_order,
+            e.created_at,
+            e.id,
+        ),
+    )
+    return name, best
+
+
+def host_device_types(own: Sequence[DeviceType]) -> tuple[DeviceType, ...]:
+    """What engines this host's devices run: their own type, any GPU of their capability, then the CPU."""
+    gpus = [type_ for type_ in own if type_.kind is DeviceKind.GPU]
+    cpus = [type_ for type_ in own if type_.kind is DeviceKind.CPU]
+    return (*gpus, *(DeviceType.any_of(type_.compute_capability) for type_ in gpus), *cpus)
+
+
+def _wanted_types(query: FetchQuery, by_slug: dict[str, DeviceType]) -> tuple[DeviceType, ...]:
+    if not query.gpu:
+        return query.device_types
+    return tuple(by_slug[slug] for slug in match_devices(by_slug, query.gpu))
+
+
+def _misfits(engine: Engine, query: FetchQuery, types: Sequence[DeviceType]) -> list[str]:
+    """The parts of an engine's key that differ from what is wanted."""
+    spec = engine.spec
+    found = []
+    if spec.target.device_type not in types:
+        found.append("device")
+    here = {(id_.name, id_.version) for id_ in query.toolchains}
+    if query.toolchain:
+        if not spec.target.toolchain.matches(query.toolchain):
+            found.append("toolchain")
+    elif (
+        spec.target.toolchain.name in {name for name, _ in here}
+        and (spec.target.toolchain.name, spec.target.toolchain.version) not in here
+    ):
+        # Only for a toolchain that this host has in another version: it would not load the engine.
+        found.append("toolchain")
+    if query.precision and spec.precision != query.precision:
+        found.append("precision")
+    return found
+
+
+def _explanation(
+    name: ModelName,
+    engines: Sequence[Engine],
+    query: FetchQuery,
+    types: Sequence[DeviceType],
+    slugs: dict[DeviceType, str],
+) -> tuple[str]:
+    """What exists, the nearest first, and which part of its key differs."""
+    nearest = sorted(engines, key=lambda engine: (len(_misfits(engine, query, types)), -engine.id))[:5]
+    lines = [
+        f"{slugs[engine.spec.target.device_type]} · {engine.spec.target.toolchain} · {engine.spec.precision}"
+        f" (differs in {' and '.join(_misfits(engine, query, types))})"
+        for engine in nearest
+    ]
+    wanted = " or ".join(slugs.get(type_, type_.slug) for type_ in types) or f"unknown GPU {query.gpu!r}"
+    toolchain = query.toolchain or " or ".join(map(str, query.toolchains))
+    asked = " · ".join(filter(None, [wanted, toolchain, query.precision]))
+    return (f"no engine of {name.name}@{name.version} fits {asked}; there are: {'; '.join(lines)}",)
+
+
+def _older_versions(transaction: Transaction, name: ModelName) -> str:
+    for older in reversed(transaction.models.names()):
+        if older.name == name.name and older.version < name.version:
+            count = len(transaction.engines.engines(model_sha256=older.model_sha256))
+            if count:
+                return f"Version {older.version} has {count} engine(s): ask for {name.name}@{older.version}."
+    return ""

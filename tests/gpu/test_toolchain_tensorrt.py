@@ -1,0 +1,62 @@
+"""TensorRT on a real GPU, driven in TensorRT's own interpreter (see drive_tensorrt.py).
+
+FARM_TEST_TENSORRT_PYTHON names that interpreter; by default the one that ../shared/gpu unpacks.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DRIVER = Path(__file__).with_name("drive_tensorrt.py")
+PROJECT = DRIVER.parents[2]
+PYTHON = os.environ.get("FARM_TEST_TENSORRT_PYTHON", "/tmp/kit/python")  # noqa: TID251 - a test's own setting
+#: The longest check builds three engines with TensorRT's default effort.
+LIMIT_S = 300
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.timeout(LIMIT_S + 30),
+    pytest.mark.skipif(not Path(PYTHON).exists(), reason=f"no interpreter with TensorRT at {PYTHON}"),
+]
+
+
+def names() -> list[str]:
+    """The driver's checks, without running any."""
+    spec = importlib.util.spec_from_file_location("drive_tensorrt", DRIVER)
+    assert spec is not None
+    assert spec.loader is not None
+    driver: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(driver)
+    return list(driver.CHECKS)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all checks, so that an engine that several use is built once."""
+    return tmp_path_factory.mktemp("tensorrt")
+
+
+@pytest.mark.parametrize("name", names())
+def test_on_the_gpu(name: str, scratch: Path) -> None:
+    done = subprocess.run(
+        [PYTHON, str(DRIVER), "--check", name, "--scratch", str(scratch)],
+        cwd=PROJECT,
+        # Not the farm's own PYTHONPATH: its packages are for another Python.
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},  # noqa: TID251
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    told = lines[-1] if lines else {"status": "no answer", "detail": done.stdout}
+    log = "\n".join(done.stderr.splitlines()[-60:])
+    assert told["status"] == "PASS", f"{told['detail']}\n{log}"
+    assert done.returncode == 0, f"exit status {done.returncode} after it passed\n{log}"

@@ -1,0 +1,26 @@
+"""Which toolchains this interpreter has, by the metadata of its packages: nothing is imported."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from farm.domain.targets import ToolchainId
+
+_PACKAGES = {
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "tensorrt": ("tensorrt",),
+    "tensorrt-rtx": ("tensorrt-rtx", "tensorrt_rtx"),
+}
+
+
+def installed_toolchains() -> tuple[ToolchainId, ...]:
+    """Names and versions; the variant is left open, since metadata does not tell it."""
+    found = []
+    for name, packages in _PACKAGES.items():
+        for package in packages:
+            try:
+                found.append(ToolchainId(name, version(package)))
+                break
+            except PackageNotFoundError:
+                continue
+    return tuple(found)
