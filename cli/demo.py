@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,8 @@ from cli.render import ms, show_json, show_line, show_note
 from farm.domain.errors import FarmError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from farm.bootstrap import Farm
     from farm.domain.work import Submission
     from farm.services.progress import SubmissionProgress
@@ -40,8 +42,8 @@ def demo(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
     """
     from cli.waiting import exit_code_of, wait_for
     from farm.bootstrap import open_farm
-    from farm.settings import EMBEDDED_BROKER
     from farm.services.progress import submission_progress
+    from farm.settings import EMBEDDED_BROKER
 
     usual = settings_of(ctx)
     home = (folder or usual.home / "demo").expanduser().absolute()
@@ -155,7 +157,7 @@ def _use_engine(farm: Farm, path: Path) -> dict[str, object]:
     }
 
 
-def _scores(path: Path, toolchain: str, image: object) -> object:
+def _scores(path: Path, toolchain: str, image: NDArray[Any]) -> NDArray[Any] | None:
     """The engine's scores, where this interpreter itself has the toolchain."""
     from workers.toolchains import load_toolchain
 
@@ -164,15 +166,15 @@ def _scores(path: Path, toolchain: str, image: object) -> object:
     except (ImportError, FarmError):
         return None
     try:
-        return engine.infer({"image": image})["scores"]  # type: ignore[dict-item]
+        return engine.infer({"image": image})["scores"]
     finally:
         engine.close()
 
 
-def _picture(image: object) -> list[str]:
+def _picture(image: NDArray[Any]) -> list[str]:
     """Eight lines of eight grey blocks, each two characters wide."""
     shades = " ░▒▓█"
-    return ["".join(2 * shades[min(int(value * 5), 4)] for value in row) for row in image]  # type: ignore[attr-defined]
+    return ["".join(2 * shades[min(int(value * 5), 4)] for value in row) for row in image]
 
 
 def _tell(path: Path, used: dict[str, object], progress: SubmissionProgress, home: Path) -> None:

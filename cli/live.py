@@ -117,7 +117,7 @@ class _Lines:
             if self._seen.get(cell.cell.position) == (cell.state.value, phase):
                 continue
             self._seen[cell.cell.position] = (cell.state.value, phase)
-            what = describe_state(cell) if not phase else phase
+            what = phase or describe_state(cell)
             show_note(
                 f"{_SIGNS[cell.state]} {cell.slug} · {cell.cell.spec.target.toolchain} · "
                 f"{cell.cell.spec.precision}: {cell.state.value.lower()}{f', {what}' if what else ''}"

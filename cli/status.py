@@ -88,7 +88,7 @@ def watch(ctx: click.Context, submission: str | None, as_json: bool) -> None:
     farm = opened(ctx)
     with farm.database.reading() as transaction:
         newest = transaction.jobs.submissions(1)
-        found = transaction.jobs.submission(submission) if submission else (newest or [None])[0]
+        found = transaction.jobs.submission(submission) if submission else next(iter(newest), None)
     if found is None:
         raise NotFoundError("nothing was submitted yet", hint="`farm submit model.onnx`")
     ctx.exit(wait_for(farm, found, local=False, as_json=as_json))

@@ -98,7 +98,7 @@ _WORDS = {
 @click.option("--local", is_flag=True, help="Run a worker in this process until everything is done.")
 @json_option
 @click.pass_context
-def submit(ctx: click.Context, **given: Any) -> None:
+def submit(ctx: click.Context, /, **given: Any) -> None:
     """Submit MODEL to be built, verified and timed for every target and precision asked for.
 
     Says at once which cells are built already, which share a running job, and which no live worker can

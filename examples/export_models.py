@@ -127,7 +127,8 @@ EXAMPLES = {
 @torch.no_grad()
 def settle(model: nn.Module, example: Example) -> nn.Module:
     """Give every BatchNorm the statistics of a few seeded batches, and centre the scores of each class
-    so that no class wins always. The model comes back in evaluation mode."""
+    so that no class wins always. The model comes back in evaluation mode.
+    """
     for module in model.modules():
         if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
             module.momentum = None  # a plain average over the passes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from farm.domain.errors import DatabaseUnavailableError, NotFoundError
 from farm.storage.artifact_folder import ArtifactFolder
 from farm.storage.database import SqlDatabase
-from farm.storage.schema import check_schema, upgrade
+from farm.storage.schema import check_schema, is_blank, upgrade
 
 if TYPE_CHECKING:
     from farm.services.ports import ArtifactStore, Database
@@ -45,27 +45,23 @@ def open_farm(settings: Settings, *, create: bool = True) -> Farm:
     """
     store = ArtifactFolder(settings.store)
     path = settings.sqlite_path
-    is_new = path is not None and not path.exists()
-    if is_new and not create:
+    if path is None:
+        database = SqlDatabase(settings.database_url)
+        check_schema(database)
+        if create:
+            store.create()
+        return Farm(settings, database, store)
+    if not create and not path.exists():
         raise NotFoundError(
             f"there is no farm in {settings.home}", hint="`farm demo` or `farm up` makes one."
         )
-    if is_new and path is not None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DatabaseUnavailableError(
-                f"the farm's folder {path.parent} can not be made: {error.strerror}",
-                hint="Choose another with FARM_HOME or --home.",
-            ) from error
-        # Before the database: a farm whose database exists has a store, so a missing one is a fault.
+    database = open_database(settings)
+    # Blank as well where a creation was killed, or is under way in another process: `upgrade` waits for it.
+    if create and is_blank(database):
+        # Before the tables: a farm that has them has a store, so a missing one is a fault.
         store.create()
-    database = SqlDatabase(settings.database_url)
-    if is_new:
         upgrade(database)
     check_schema(database)
-    if path is None and create:
-        store.create()
     return Farm(settings, database, store)
 
 
@@ -81,6 +77,7 @@ def open_database(settings: Settings) -> SqlDatabase:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DatabaseUnavailableError(
-                f"the farm's folder {path.parent} can not be made: {error.strerror}"
+                f"the farm's folder {path.parent} can not be made: {error.strerror}",
+                hint="Choose another with FARM_HOME or --home.",
             ) from error
     return SqlDatabase(settings.database_url)

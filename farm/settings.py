@@ -85,6 +85,11 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **extra}
 
 
+def inherited_python_path() -> list[str]:
+    """The folders of this process's PYTHONPATH."""
+    return [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+
+
 def own_environment() -> dict[str, str]:
     """The environment of another process of the farm itself: this one's."""
     return dict(os.environ)

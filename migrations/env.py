@@ -1,7 +1,8 @@
 """Runs migrations on the engine that `farm.storage.schema` hands over.
 
-On SQLite the transaction holds the write lock from its beginning. On PostgreSQL an advisory lock makes two upgrades at once take turns, and a lock timeout keeps a
-migration from stopping the whole farm behind one long transaction.
+Two upgrades at once take turns: on SQLite the transaction holds the write lock from its beginning, on
+PostgreSQL there is an advisory lock, and a lock timeout that keeps a migration from stopping the whole
+farm behind one long transaction.
 """
 
 from __future__ import annotations

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.digests import Digest, canonical_json, digest_of_bytes
@@ -39,7 +37,9 @@ from workers.materials import (
 from workers.toolchains.toolchain import BuildInput
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping
+    from pathlib import Path
 
     from farm.bootstrap import Farm
     from farm.domain.models import Model

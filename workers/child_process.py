@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm.domain.jobs import Failure, FailureClass, Phase
 from farm.settings import child_environment
-from workers.interpreters import command_of_child
+from workers.interpreters import command_of_child, python_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -82,10 +82,17 @@ class ChildProcess:
         self._events: queue.SimpleQueue[ChildEvent] = queue.SimpleQueue()
         self._phase = ""
         self._log = self.log_path.open("ab")
-        self._process = subprocess.Popen(  # noqa: S603 - an interpreter that the operator named
+        self._process = subprocess.Popen(
             command_of_child(python, request_path, self._result_path),
             cwd=folder,
-            env=child_environment({"PYTHONPATH": str(code), "PYTHONUNBUFFERED": "1", **environment}),
+            env=child_environment(
+                {
+                    "PYTHONPATH": python_path(python, code),
+                    "PYTHONSAFEPATH": "1",
+                    "PYTHONUNBUFFERED": "1",
+                    **environment,
+                }
+            ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._log,

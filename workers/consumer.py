@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from celery.worker import WorkController
-from kombu import Queue
+from kombu.entity import Queue
 
 from farm.domain.errors import FarmError
 from farm.services.attempts import rescue_expired
@@ -41,7 +41,7 @@ class Consumer:
         self._queue = CeleryQueue(self._app, self._settings.broker_url)
         self._busy = threading.Event()
         self._app.task(name=TASK)(self._run)
-        self._app.conf.task_queues = [Queue(name) for name in sorted(self._queues)]
+        self._app.conf.task_queues = [Queue(name) for name in sorted(self._queues)]  # type: ignore[no-untyped-call]
         self._controller: Any = None
         self._threads = [
             threading.Thread(target=self._consume, name="consumer", daemon=True),
@@ -93,7 +93,7 @@ class Consumer:
             run_job(self._place, job_id)
         except FarmError as error:
             _log.warning("job %s: %s", job_id, error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a bug must not end the consumer
             _log.exception("job %s: a bug of the farm ended its attempt; the lease brings it back", job_id)
         finally:
             self._busy.clear()
@@ -113,7 +113,7 @@ class Consumer:
             except FarmError as error:
                 _log.warning("the sweeper could not work: %s", error)
                 self._place.stopping.wait(1.0)
-            except Exception:
+            except Exception:  # noqa: BLE001 - a bug must not end the sweeper
                 _log.exception("a bug of the farm in the sweeper; it goes on")
                 self._place.stopping.wait(1.0)
             self._place.stopping.wait(self._settings.poll_s)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 # Not the temporary folder of the environment: that differs between the users of one host.
-DEFAULT_LOCK_FOLDER = Path("/tmp/engine-farm-locks")
+DEFAULT_LOCK_FOLDER = Path("/tmp/engine-farm-locks")  # noqa: S108
 _POLL_SECONDS = 0.05
 
 
@@ -86,7 +86,7 @@ class DeviceLock:
             {
                 "pid": os.getpid(),
                 "host": platform.node(),
-                "since": datetime.now(UTC).isoformat(timespec="seconds"),
+                "since": datetime.now(UTC).isoformat(timespec="seconds"),  # noqa: TID251 - shown to people only
                 "purpose": self._purpose,
             },
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from farm.domain.errors import InvalidRequestError
 from farm.domain.toolchains import ToolchainDescription
-from farm.settings import child_environment
+from farm.settings import child_environment, inherited_python_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,8 +59,22 @@ def code_folder(scratch: Path) -> Path:
 
 
 def command_of_child(python: Path, request: Path, result: Path) -> list[str]:
-    """How a child is started; `-s` keeps the user's own packages out of a toolchain's environment."""
-    return [str(python), "-s", "-m", "workers.child", str(request), str(result)]
+    """How a child is started; `-s` keeps the user's own packages out of a toolchain's environment.
+
+    Not in the farm's own interpreter: there the farm itself may be among them.
+    """
+    isolation = [] if is_own(python) else ["-s"]
+    return [str(python), *isolation, "-m", "workers.child", str(request), str(result)]
+
+
+def is_own(python: Path) -> bool:
+    """Whether it is the interpreter that runs this code."""
+    return str(python) == sys.executable
+
+
+def python_path(python: Path, code: Path) -> str:
+    """PYTHONPATH of a child: the linked packages first; what this process has, for its own interpreter."""
+    return os.pathsep.join([str(code), *(inherited_python_path() if is_own(python) else [])])
 
 
 def probe_interpreter(python: Path, scratch: Path) -> Interpreter:
@@ -73,9 +88,9 @@ def probe_interpreter(python: Path, scratch: Path) -> Interpreter:
         request, result = Path(folder) / "request.json", Path(folder) / "result.json"
         request.write_text(json.dumps({"operation": "probe"}))
         try:
-            done = subprocess.run(  # noqa: S603 - the operator names the interpreter
+            done = subprocess.run(
                 command_of_child(python, request, result),
-                env=child_environment({"PYTHONPATH": str(code_folder(scratch))}),
+                env=child_environment({"PYTHONPATH": python_path(python, code_folder(scratch))}),
                 capture_output=True,
                 text=True,
                 timeout=PROBE_DEADLINE_S,

@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm.domain.digests import Digest, canonical_json
@@ -15,6 +14,7 @@ from farm.domain.specs import shapes_at_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from farm.domain.models import Model
     from farm.domain.shapes import Shape

@@ -106,7 +106,7 @@ def summarise(samples_ms: NDArray[np.float64]) -> LatencySummary:
 
 
 def percentile(ordered_ms: NDArray[np.float64], percent: float) -> float:
-    """trtexec's percentile: of n ascending samples the one at `max(n - 1 - int((1 - p/100) n), 0)`."""
+    """Trtexec's percentile: of n ascending samples the one at `max(n - 1 - int((1 - p/100) n), 0)`."""
     count = int(ordered_ms.size)
     # Rounded first: (1 - 0.9) * 10 is 0.99999… in binary and would pick the wrong sample.
     above = int(round((1 - percent / 100) * count, 9))

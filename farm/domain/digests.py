@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from farm.domain.errors import InvalidRequestError
@@ -106,9 +107,9 @@ def digest_of_json(value: Any) -> Digest:
 
 
 def _canonical(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, int, str, Enum)):
         # An enum member that is a str or int is written as its plain value, never by its name.
-        return value.value if hasattr(value, "value") else value
+        return value.value if isinstance(value, Enum) else value
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise InvalidRequestError("canonical JSON wants text as keys")

@@ -65,7 +65,8 @@ class Engine:
     def latest_run(self) -> Run | None:
         """The newest run that nothing disturbed; else the newest."""
         clean = [run for run in self.runs if not run.taints and run.measurements]
-        return (clean or list(self.runs) or [None])[-1]
+        found = clean or list(self.runs)
+        return found[-1] if found else None
 
     def measured_batches(self) -> frozenset[int]:
         """The batch sizes that some run has measured."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from farm.domain.digests import Digest
 from farm.domain.shapes import DYNAMIC, Shape, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from farm.domain.digests import Digest
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Tuple  # noqa: UP035 - evaluated at import, under Python 3.10 too
+from typing import Tuple
 
 from farm.domain.errors import InvalidSpecError
 
-Shape = Tuple[int, ...]  # noqa: UP006
+Shape = Tuple[int, ...]
 DYNAMIC = -1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Any, Mapping, Tuple  # noqa: UP035 - evaluated at import, under Python 3.10 too
+from typing import Any, Mapping, Tuple
 
 from farm.domain.errors import InvalidSpecError
 from farm.domain.suggestions import did_you_mean
@@ -33,7 +33,7 @@ class BuilderOption:
     name: str
     kind: str
     default: Any = None
-    choices: Tuple[str, ...] = ()  # noqa: UP006
+    choices: Tuple[str, ...] = ()
     minimum: int = 0
     maximum: int = 2**62
     help: str = ""
@@ -98,9 +98,9 @@ class ToolchainDescription:
 
     id: ToolchainId
     precisions: Mapping[str, str]
-    options: Tuple[BuilderOption, ...] = ()  # noqa: UP006
+    options: Tuple[BuilderOption, ...] = ()
     serves: DeviceKind = DeviceKind.GPU
-    compute_capabilities: Tuple[str, ...] = ()  # noqa: UP006
+    compute_capabilities: Tuple[str, ...] = ()
     needs_device: bool = True
     precision_notes: Mapping[str, str] = field(default_factory=dict)
     max_opset: int = 0

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from farm.domain.models import Model
     from farm.domain.shapes import Shape, ShapeRange
-    from farm.domain.targets import Target
     from farm.domain.toolchains import ToolchainDescription
     from farm.services.ports import Transaction
 

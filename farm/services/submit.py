@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from farm.domain.errors import InvalidRequestError
+from farm.domain.errors import ConflictError, InvalidRequestError
 from farm.domain.jobs import JobKind
 from farm.domain.work import Cell, Disposition, JobRequest
 
@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
     from farm.domain.filing import Engine
     from farm.domain.models import Model
+    from farm.domain.specs import BuildSpec
     from farm.domain.work import ModelName, Submission
     from farm.services.plan import Plan
     from farm.services.ports import ArtifactStore, Database, Transaction
+
+_MOST_LOOKS = 5
 
 
 @dataclass(frozen=True)
@@ -64,20 +67,35 @@ def submit_plan(database: Database, model: Model, plan: Plan, order: SubmitOrder
         transaction.models.add(model)
         name = transaction.models.name(order.name, model.digest.sha256)
         request = replace(order.job, benchmark=replace(order.job.benchmark, batches=plan.batches))
-        cells = [_cell(transaction, position, plan, request) for position in range(len(plan.cells))]
+        # In the order of the keys: two submissions wait for each other's rows, but never in a circle.
+        order_of_keys = sorted(range(len(plan.cells)), key=lambda at: plan.cells[at].spec.digest)
+        answers = {at: _cell(transaction, at, plan, request) for at in order_of_keys}
+        cells = [answers[at] for at in range(len(plan.cells))]
         return transaction.jobs.add_submission(
             name=name, user=order.user, tags=order.tags, cells=cells, request=_summary(name, plan, request)
         )
 
 
 def _cell(transaction: Transaction, position: int, plan: Plan, request: JobRequest) -> Cell:
-    spec = plan.cells[position].spec
+    # Between looking and queueing somebody else may queue the same; then theirs is there to be shared, unless
+    # it has ended by then too.
+    for _ in range(_MOST_LOOKS):
+        try:
+            return _answer(transaction, position, plan.cells[position].spec, request)
+        except ConflictError:
+            continue
+    return _answer(transaction, position, plan.cells[position].spec, request)
+
+
+def _answer(transaction: Transaction, position: int, spec: BuildSpec, request: JobRequest) -> Cell:
+    # The job before the engine: one that ends between the two looks has filed its engine by the second.
+    job = transaction.jobs.active(spec, request)
     engine = transaction.engines.find(spec)
     if engine is not None:
         if not needs_measuring(engine, request):
             return Cell(position, spec, Disposition.BUILT, engine.job_id, engine.id)
         request = replace(request, kind=JobKind.BENCHMARK)
-    job = transaction.jobs.active(spec, request)
+        job = transaction.jobs.active(spec, request)
     if job is not None:
         wanted = tuple(sorted({*job.request.benchmark.batches, *request.benchmark.batches}))
         if wanted != job.request.benchmark.batches:

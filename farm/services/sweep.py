@@ -28,7 +28,7 @@ def announce_due(
     """
     with database.reading() as transaction:
         due = transaction.jobs.unannounced(1000)
-    told = []
+    told: list[str] = []
     try:
         for job in due:
             if len(told) >= limit:

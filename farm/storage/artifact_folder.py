@@ -5,13 +5,19 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from farm.domain.digests import Digest, chunks_of
-from farm.domain.errors import CorruptArtifactError, NotFoundError, StoreUnavailableError
+from farm.domain.errors import (
+    CorruptArtifactError,
+    InvalidRequestError,
+    NotFoundError,
+    StoreUnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -43,8 +49,13 @@ class ArtifactFolder:
 
         Raises:
             StoreUnavailableError: the store is missing, full, or can not be written.
+            InvalidRequestError: the file can not be read.
         """
-        with path.open("rb") as stream:
+        try:
+            stream = path.open("rb")
+        except OSError as error:
+            raise InvalidRequestError(f"{path} can not be read: {error.strerror}") from error
+        with stream:
             return self._put(chunks_of(stream))
 
     def put_bytes(self, data: bytes) -> Digest:
@@ -72,20 +83,28 @@ class ArtifactFolder:
         Raises:
             NotFoundError: the store has no such artifact.
             CorruptArtifactError: raised at the end, if these are not the digest's bytes.
+            StoreUnavailableError: the store is missing or can not be read.
         """
         seen, size = hashlib.sha256(), 0
+        path = self.path_of(digest)
         try:
-            stream = self.path_of(digest).open("rb")
-        except FileNotFoundError:
+            with path.open("rb") as stream:
+                for chunk in chunks_of(stream):
+                    seen.update(chunk)
+                    size += len(chunk)
+                    if size > digest.size_bytes:
+                        break
+                    yield chunk
+        except (FileNotFoundError, NotADirectoryError):
             raise self._missing(digest) from None
-        with stream:
-            for chunk in chunks_of(stream):
-                seen.update(chunk)
-                size += len(chunk)
-                yield chunk
+        except OSError as error:
+            raise StoreUnavailableError(
+                f"{path} can not be read: {error.strerror}", hint="Check its owner and mode, and the disk."
+            ) from error
         if seen.hexdigest() != digest.sha256 or size != digest.size_bytes:
+            found = f"more than {digest.size_bytes}" if size > digest.size_bytes else str(size)
             raise CorruptArtifactError(
-                f"artifact {digest.short} was altered: {self.path_of(digest)} holds {size} bytes with sha256 "
+                f"artifact {digest.short} was altered: {path} holds {found} bytes with sha256 "
                 f"{seen.hexdigest()[:12]}…, not {digest.size_bytes} with {digest.short}…",
                 hint="Nothing was handed out. Find out what wrote there; then remove the file and rebuild.",
             )
@@ -127,6 +146,7 @@ class ArtifactFolder:
 
     def _link(self, temporary: Path, digest: Digest) -> None:
         final = self.path_of(digest)
+        is_new_folder = not final.parent.is_dir()
         final.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(temporary, final)
@@ -135,11 +155,10 @@ class ArtifactFolder:
                 return
             # A file of another size under this name is damage: the good bytes take its place.
             temporary.replace(final)
-        folder = os.open(final.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync_folder(final.parent)
+        if is_new_folder:
+            _sync_folder(final.parent.parent)
+            _sync_folder(self.root)
 
     def _missing(self, digest: Digest) -> NotFoundError | StoreUnavailableError:
         if not self.root.is_dir():
@@ -163,17 +182,33 @@ class ArtifactFolder:
 @contextmanager
 def _appearing(destination: Path) -> Iterator[BinaryIO]:
     """A file that takes its name only at the end of the block."""
-    partial = destination.with_name(f".{destination.name}.{os.getpid()}.part")
+    # A name of its own for each: two threads may fetch to one destination, and the name may be long already.
+    partial = destination.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        with partial.open("wb") as stream:
+        with partial.open("xb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(destination)
     except OSError as error:
+        if not destination.parent.is_dir():
+            raise StoreUnavailableError(
+                f"{destination} can not be written: there is no folder {destination.parent}",
+                hint="Make the folder first.",
+            ) from error
         raise _store_error(destination, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
+
+
+def _sync_folder(path: Path) -> None:
+    """Makes the names in a folder survive a power cut."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _store_error(place: Path, error: OSError) -> StoreUnavailableError:

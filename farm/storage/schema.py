@@ -27,13 +27,13 @@ _ALEMBIC = threading.Lock()
 def is_blank(database: SqlDatabase) -> bool:
     """Whether the database has no tables at all, of anybody."""
     with database.reading() as transaction:
-        return not inspect(transaction._connection).get_table_names()  # noqa: SLF001
+        return not inspect(transaction._connection).get_table_names()
 
 
 def current_revision(database: SqlDatabase) -> str | None:
     """The migration that the database is on; none for an empty one."""
     with database.reading() as transaction:
-        connection = transaction._connection  # noqa: SLF001 - the schema is storage's own
+        connection = transaction._connection
         if not inspect(connection).has_table("alembic_version"):
             return None
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()

@@ -221,7 +221,7 @@ class SqlEngineFiles:
 def _measurement_values(run_id: int, measurement: Measurement) -> dict[str, Any]:
     def figures(prefix: str, summary: LatencySummary | None) -> dict[str, float | None]:
         names = ("median", "mean", "min", "max", "p90", "p95", "p99", "std")
-        return {f"{prefix}_{name}_ms": summary and getattr(summary, f"{name}_ms") for name in names}
+        return {f"{prefix}_{name}_ms": getattr(summary, f"{name}_ms", None) for name in names}
 
     shapes = {name: list(shape) for name, shape in measurement.shapes.items()}
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, insert, select, update
+from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, select, update
 
 from farm.domain.digests import digest_of_json
 from farm.domain.targets import Device, DeviceKind, DeviceType, Target, ToolchainId
@@ -38,25 +38,26 @@ class SqlFleetCatalog:
         device = registration.device
         type_id = self.device_type_id(device.device_type)
         self._file_device(device, type_id)
-        self._connection.execute(
-            insert(workers).values(
-                id=registration.id,
-                host=registration.host,
-                pid=registration.pid,
-                version=registration.version,
-                device_uuid=device.uuid,
-                started_at=DatabaseNow(),
-                heartbeat_at=DatabaseNow(),
-            )
+        # Once: it may be said again where nobody knows whether the first time was committed.
+        insert_once(
+            self._connection,
+            workers,
+            id=registration.id,
+            host=registration.host,
+            pid=registration.pid,
+            version=registration.version,
+            device_uuid=device.uuid,
+            started_at=DatabaseNow(),
+            heartbeat_at=DatabaseNow(),
         )
         slugs = {}
         for device_type, toolchain in registration.targets:
-            self._connection.execute(
-                insert(worker_targets).values(
-                    worker_id=registration.id,
-                    device_type_id=self.device_type_id(device_type),
-                    toolchain_id=self.toolchain_id(toolchain.id),
-                )
+            insert_once(
+                self._connection,
+                worker_targets,
+                worker_id=registration.id,
+                device_type_id=self.device_type_id(device_type),
+                toolchain_id=self.toolchain_id(toolchain.id),
             )
         for slug, device_type in self.device_types().items():
             slugs[device_type] = slug
@@ -66,12 +67,15 @@ class SqlFleetCatalog:
         self, device_types_: Sequence[DeviceType], toolchains_: Sequence[ToolchainDescription]
     ) -> None:
         """Files what a machine could serve, with no worker behind it yet."""
-        for device_type in device_types_:
+        # In one order for all: machines that register at once wait for each other's rows, never in a circle.
+        types = sorted(device_types_, key=lambda device_type: str(device_type.as_json()))
+        descriptions = sorted(toolchains_, key=lambda toolchain: toolchain.id)
+        for device_type in types:
             self.device_type_id(device_type)
-        for toolchain in toolchains_:
+        for toolchain in descriptions:
             self._file_toolchain(toolchain)
-        for device_type in device_types_:
-            for toolchain in toolchains_:
+        for device_type in types:
+            for toolchain in descriptions:
                 if toolchain.can_serve(device_type):
                     insert_once(
                         self._connection,
@@ -190,9 +194,12 @@ class SqlFleetCatalog:
             "identity_sha256": identity,
             "created_at": DatabaseNow(),
         }
-        # The short name goes to the first product that has it; a second one gets the long name.
-        if not insert_once(self._connection, device_types, slug=device_type.slug, **values):
-            insert_once(self._connection, device_types, slug=device_type.distinct_slug, **values)
+        # The short name goes to the first product that has it, the long name to a second one; what is the
+        # same even in that (another compute capability, another spelling) gets a piece of its identity.
+        long_name = device_type.distinct_slug
+        for slug in (device_type.slug, long_name, f"{long_name}-{identity[:8]}"):
+            if insert_once(self._connection, device_types, slug=slug, **values):
+                break
         return int(self._connection.execute(query).scalar_one())
 
     def toolchain_id(self, toolchain: ToolchainId) -> int:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, desc, func, insert, select, update
+from sqlalchemy import delete, desc, func, insert, literal, select, update
 
-from farm.domain.digests import Digest
 from farm.domain.errors import AttemptSupersededError, ConflictError, InvalidRequestError, NotFoundError
 from farm.domain.identifiers import new_id
 from farm.domain.jobs import AttemptState, JobState, Phase, check_attempt_transition, check_job_transition
 from farm.domain.work import Attempt, Cell, Job, Submission
-from farm.storage.columns import DatabaseNow
+from farm.storage.columns import AnyText, DatabaseNow, storable, storable_text
 from farm.storage.job_rows import (
     attempt_from_row,
     cell_from_row,
@@ -28,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection, Select, Table
 
+    from farm.domain.digests import Digest
     from farm.domain.jobs import Failure
     from farm.domain.specs import BuildSpec
     from farm.domain.targets import Device
@@ -112,9 +112,12 @@ class SqlJobLedger:
     def active(self, spec: BuildSpec, request: JobRequest) -> Job | None:
         """The queued or running job that does the same, if there is one."""
         row = self._connection.execute(
-            select(jobs).where(
+            select(jobs)
+            .where(
                 jobs.c.dedup_sha256 == dedup_sha256(spec, request), jobs.c.state.in_(["QUEUED", "RUNNING"])
             )
+            # Held to the end of the transaction, so that two who widen it do not undo each other's.
+            .with_for_update()
         ).one_or_none()
         return None if row is None else job_from_row(row)
 
@@ -123,7 +126,14 @@ class SqlJobLedger:
 
         Raises:
             ConflictError: one that does the same was queued between looking and adding.
+            InvalidRequestError: the spec holds a character that no database can.
         """
+        if storable(spec.as_json()) != spec.as_json():
+            # Written with another character it would come back as another spec, under this one's key.
+            raise InvalidRequestError(
+                "the build spec holds a NUL character, which can not be stored",
+                hint="Look for it in the salt, the options and the names of the model's inputs.",
+            )
         job_id = new_id("j")
         added = insert_once(
             self._connection,
@@ -186,17 +196,17 @@ class SqlJobLedger:
     def mark_announced(self, job_ids: Sequence[str]) -> None:
         """Notes that their queues were told."""
         self._connection.execute(
-            update(jobs).where(jobs.c.id.in_(job_ids)).values(announced_at=DatabaseNow())
+            update(jobs)
+            .where(jobs.c.id.in_(self._unlocked(jobs.c.id.in_(job_ids))))
+            .values(announced_at=DatabaseNow())
         )
 
     def forget_announcements(self, older_than_s: float) -> int:
         """Makes queued jobs unannounced again whose announcement has led to nothing for so long."""
+        earliest = self._now() - timedelta(seconds=older_than_s)
+        stale = (jobs.c.state == "QUEUED", jobs.c.announced_at <= earliest)
         changed = self._connection.execute(
-            update(jobs)
-            .where(
-                jobs.c.state == "QUEUED", jobs.c.announced_at <= self._now() - timedelta(seconds=older_than_s)
-            )
-            .values(announced_at=None)
+            update(jobs).where(jobs.c.id.in_(self._unlocked(*stale))).values(announced_at=None)
         )
         return int(changed.rowcount)
 
@@ -264,10 +274,11 @@ class SqlJobLedger:
         self._fence(attempt, changed.rowcount)
 
     def append_log(self, attempt: Attempt, text: str) -> None:
-        """Adds to the live log."""
-        self._connection.execute(
-            insert(log_chunks).values(attempt_id=attempt.id, text=text.replace("\0", ""))
+        """Adds to the live log; nothing once the attempt has ended, for its log is kept elsewhere then."""
+        running = select(attempts.c.id, literal(text.replace("\0", ""), AnyText)).where(
+            attempts.c.id == attempt.id, attempts.c.state == "RUNNING"
         )
+        self._connection.execute(insert(log_chunks).from_select(["attempt_id", "text"], running))
 
     def live_log(self, attempt: Attempt) -> str:
         """The live log so far; empty once the whole is kept as an artifact."""
@@ -400,6 +411,10 @@ class SqlJobLedger:
         self._connection.execute(update(_cells).where(_cells.c.job_id == old.id).values(job_id=job.id))
         return job
 
+    def _unlocked(self, *conditions: Any) -> Select[str]:
+        """The ids of jobs that no other transaction is at: to wait for several of them could be a deadlock."""
+        return select(jobs.c.id).where(*conditions).with_for_update(skip_locked=True)
+
     def _now(self) -> datetime:
         return self._connection.execute(select(DatabaseNow())).scalar_one()
 
@@ -416,6 +431,7 @@ class SqlJobLedger:
             )
 
     def _full_id(self, table: Table, prefix: str, noun: str) -> str:
+        prefix = storable_text(prefix)
         query = select(table.c.id).where(table.c.id.startswith(prefix, autoescape=True)).limit(2)
         found = self._connection.execute(query).scalars().all()
         if prefix in found:

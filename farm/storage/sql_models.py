@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import desc, func, insert, select
+from sqlalchemy import desc, func, select
 
 from farm.domain.digests import Digest
 from farm.domain.errors import InvalidRequestError, NotFoundError
 from farm.domain.models import Model, ModelFile, Tensor
 from farm.domain.suggestions import did_you_mean
 from farm.domain.work import ModelName
-from farm.storage.columns import DatabaseNow
+from farm.storage.columns import DatabaseNow, storable_text
 from farm.storage.rows import insert_once
 from farm.storage.tables import artifacts, model_names, models
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
+
+LONGEST_NAME = 200
 
 
 class SqlModelCatalog:
@@ -64,19 +66,29 @@ class SqlModelCatalog:
         return _model_from_row(row)
 
     def name(self, name: str, sha256: str) -> ModelName:
-        """What the name means from now on: its latest version, or a new one for other content."""
-        latest = self._latest(name)
-        if latest is not None and latest.model_sha256 == sha256:
-            return latest
-        version = latest.version + 1 if latest else 1
-        self._connection.execute(
-            insert(model_names).values(
-                name=name, version=version, model_sha256=sha256, created_at=DatabaseNow()
+        """What the name means from now on: its latest version, or a new one for other content.
+
+        Raises:
+            InvalidRequestError: the name is too long.
+        """
+        if len(name) > LONGEST_NAME:
+            raise InvalidRequestError(
+                f"the model's name has {len(name)} characters, {LONGEST_NAME} are the most: {name[:40]}…",
+                hint="Give a shorter one with --name.",
             )
-        )
-        found = self._latest(name)
-        assert found is not None  # noqa: S101 - inserted one statement ago, in this transaction
-        return found
+        while True:
+            latest = self._latest(name)
+            if latest is not None and latest.model_sha256 == sha256:
+                return latest
+            # Somebody else may take the version at this moment; then theirs is the latest, and this the next.
+            insert_once(
+                self._connection,
+                model_names,
+                name=name,
+                version=latest.version + 1 if latest else 1,
+                model_sha256=sha256,
+                created_at=DatabaseNow(),
+            )
 
     def named(self, reference: str) -> ModelName:
         """`resnet50`, `resnet50@2`, or a digest's first digits.
@@ -85,12 +97,14 @@ class SqlModelCatalog:
             NotFoundError: nothing has that name.
             InvalidRequestError: the version is not a number.
         """
+        reference = storable_text(reference)
         name, at, version = reference.partition("@")
         if at and not version.isdecimal():
             raise InvalidRequestError(f"not a version: {version!r}", hint=f"Write {name}@1, {name}@2, …")
         query = select(model_names).where(model_names.c.name == name)
         if at:
-            query = query.where(model_names.c.version == int(version))
+            # More digits than a column holds are no version that exists.
+            query = query.where(model_names.c.version == (int(version) if len(version) < 10 else 0))
         row = self._connection.execute(query.order_by(desc(model_names.c.version)).limit(1)).one_or_none()
         if row is None and len(reference) >= 6:
             query = select(model_names).where(

@@ -16,7 +16,7 @@ import pytest
 
 DRIVER = Path(__file__).with_name("drive_tensorrt.py")
 PROJECT = DRIVER.parents[2]
-PYTHON = os.environ.get("FARM_TEST_TENSORRT_PYTHON", "/tmp/kit/python")  # noqa: TID251 - a test's own setting
+PYTHON = os.environ.get("FARM_TEST_TENSORRT_PYTHON", "/tmp/kit/python")
 #: The longest check builds three engines with TensorRT's default effort.
 LIMIT_S = 300
 
@@ -49,7 +49,7 @@ def test_on_the_gpu(name: str, scratch: Path) -> None:
         [PYTHON, str(DRIVER), "--check", name, "--scratch", str(scratch)],
         cwd=PROJECT,
         # Not the farm's own PYTHONPATH: its packages are for another Python.
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},  # noqa: TID251
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
         capture_output=True,
         text=True,
         timeout=LIMIT_S,

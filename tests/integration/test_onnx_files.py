@@ -204,7 +204,7 @@ def test_an_output_without_shape_survives_an_inference_that_raises(tmp_path: Pat
 
 def test_importing_the_reader_does_not_import_onnx() -> None:
     program = "import farm.storage.onnx_files, sys; print('onnx' in sys.modules)"
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert ast.literal_eval(answer.stdout) is False
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from farm.domain.accuracy import Accuracy
 from farm.domain.errors import ConflictError
 from farm.domain.jobs import Phase
 from workers.child.arrays import check_inputs, random_inputs, read_arrays
@@ -23,6 +22,7 @@ from workers.toolchains import load_toolchain
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from farm.domain.accuracy import Accuracy
     from farm.domain.benchmarks import Measurement
     from workers.child.events import EventStream
     from workers.toolchains.toolchain import BuildOutput, LoadedEngine

@@ -99,7 +99,7 @@ class _LoadedModel:
             values = self._session.run(None, dict(inputs))
         except Exception as error:
             raise _translated(error, InvalidSpecError) from error
-        return dict(zip((tensor.name for tensor in self.outputs), values))
+        return dict(zip((tensor.name for tensor in self.outputs), values, strict=True))
 
     def timed_sessions(self, inputs: Mapping[str, NDArray[Any]]) -> list[TimedSession]:
         """One way: the host's clock around the call, with buffers bound beforehand."""
