@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,9 +85,11 @@ class Wish:
             if name not in known:
                 raise InvalidSpecError(f"unknown threshold {name!r}", hint=did_you_mean(name, known))
             try:
-                float(value)
+                is_number = math.isfinite(float(value))
             except (TypeError, ValueError):
-                raise InvalidSpecError(f"threshold {name} is no number: {value!r}") from None
+                is_number = False
+            if not is_number:
+                raise InvalidSpecError(f"threshold {name} is no number: {value!r}")
         return Thresholds(**{**known, **{name: float(value) for name, value in given.items()}})
 
     def number(self, key: str, default: int) -> int:

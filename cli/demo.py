@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,7 @@ def demo(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
 
 
 def _submit(farm: Farm, *, as_json: bool) -> Submission:
+    from cli.tables import refusals
     from farm.domain.accuracy import VerificationSpec
     from farm.domain.benchmarks import BenchmarkSpec
     from farm.domain.work import JobRequest
@@ -110,8 +112,8 @@ def _submit(farm: Farm, *, as_json: bool) -> Submission:
             f"{submission.id}: {MODEL}, {model.parameters:,} parameters, 64 labelled images, "
             f"to {len(plan.cells)} (target x precision) cells at batch {', '.join(map(str, plan.batches))}"
         )
-        for cell, reason in plan.refused:
-            show_note(f"left out: {cell}: {reason}")
+        for line in refusals(plan.refused):
+            show_note(line)
     return submission
 
 
@@ -189,6 +191,7 @@ def _tell(path: Path, used: dict[str, object], progress: SubmissionProgress, hom
         }
         show_line(f"    {line}{beside.get(position, '')}")
     show_line("\nNext:")
-    show_line(f"    farm --home {home} engines digits             # the table again, or --json")
-    show_line(f"    farm --home {home} history digits             # every measurement in time")
+    place = shlex.quote(str(home))
+    show_line(f"    farm --home {place} engines digits             # the table again, or --json")
+    show_line(f"    farm --home {place} history digits             # every measurement in time")
     show_line("    farm submit YOUR.onnx --batch 1,8,32 --local     # the same with a model of your own")

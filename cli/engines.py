@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cli.context import json_option, opened
 from cli.render import show_json, show_table, size
 from cli.tables import ENGINE_COLUMNS, engine_as_json, engine_rows
+from farm.domain.toolchains import PRECISIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from farm.domain.filing import Engine
+    from farm.domain.targets import DeviceType
+    from farm.domain.work import ModelName
 
 
 @click.command(short_help="List filed engines with their figures.")
@@ -30,22 +40,20 @@ def engines(
     farm engines resnet50
     farm engines resnet50 --gpu h200 --precision fp16 --json
     """
-    from farm.services.targets import match_devices
+    from cli.filters import read_filter
 
     with opened(ctx).database.reading() as transaction:
         names = transaction.models.names()
         wanted = [transaction.models.named(model)] if model else names
-        types = transaction.fleet.device_types()
-        slugs = {device_type: slug for slug, device_type in types.items()}
-        allowed = {types[slug] for slug in match_devices(types, gpu)} if gpu else set(types.values())
+        slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
+        wanted_engines = read_filter(transaction, gpu, toolchain, precision)
         found = [
             (name, engine)
             for name in wanted
             for engine in transaction.engines.engines(model_sha256=name.model_sha256)
-            if engine.spec.target.device_type in allowed
-            and (not toolchain or engine.spec.target.toolchain.matches(toolchain))
-            and (not precision or engine.spec.precision == precision)
+            if wanted_engines.passes(engine)
         ]
+    found.sort(key=lambda pair: _order(pair[0], pair[1], slugs))
     if as_json:
         show_json(
             [{"model": n.name, "version": n.version, **engine_as_json(engine, slugs)} for n, engine in found]
@@ -55,8 +63,27 @@ def engines(
     for name, engine in found:
         own = engine_rows(engine, slugs)
         label = f"{name.name}@{name.version}"
-        rows += [[label if position == 0 else "\u200b", *row] for position, row in enumerate(own)]
-    show_table(["model", *ENGINE_COLUMNS], rows, empty="No engine is filed yet: `farm submit` builds one.")
+        rows += [[label if position == 0 else "", *row] for position, row in enumerate(own)]
+    empty = (
+        "No engine is filed yet: `farm submit` builds one."
+        if (model, gpu, toolchain, precision) == (None,) * 4
+        else "No filed engine matches; `farm engines` lists all."
+    )
+    show_table(["model", *ENGINE_COLUMNS], rows, empty=empty)
+
+
+def _order(name: ModelName, engine: Engine, slugs: Mapping[DeviceType, str]) -> tuple[object, ...]:
+    """By model, then by the parts of the key as a person reads them; the order of building says nothing."""
+    toolchain = engine.spec.target.toolchain
+    return (
+        name.name,
+        name.version,
+        slugs[engine.spec.target.device_type],
+        toolchain.name,
+        toolchain.version_order,
+        PRECISIONS.index(engine.spec.precision),
+        engine.id,
+    )
 
 
 @click.command(short_help="List models and the versions of their names.")

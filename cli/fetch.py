@@ -54,7 +54,7 @@ def fetch(
     from farm.services.fetch import find_engine
 
     farm = opened(ctx)
-    query = _query(model, gpu or "", toolchain or "", precision or "")
+    query = _query(model, gpu or "", toolchain or "", (precision or "").lower())
     with farm.database.reading() as transaction:
         name, engine = find_engine(transaction, query)
         slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
@@ -78,8 +78,16 @@ def fetch(
 
 
 def _query(model: str, gpu: str, toolchain: str, precision: str) -> FetchQuery:
+    from farm.domain.errors import InvalidSpecError
+    from farm.domain.suggestions import did_you_mean
+    from farm.domain.targets import parse_toolchain
+    from farm.domain.toolchains import PRECISIONS
     from farm.services.fetch import FetchQuery, host_device_types
 
+    if toolchain:
+        parse_toolchain(toolchain)
+    if precision and precision not in PRECISIONS:
+        raise InvalidSpecError(f"unknown precision {precision!r}", hint=did_you_mean(precision, PRECISIONS))
     if gpu:
         return FetchQuery(model, gpu=gpu, toolchain=toolchain, precision=precision)
     from workers.devices import discover_devices

@@ -23,7 +23,7 @@ _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 @click.option("--gpu", help="Only of this device type: h200, cpu, …")
 @click.option("--toolchain", help="Only of this toolchain: tensorrt, tensorrt@8.6, …")
 @click.option("--precision", help="Only of this precision.")
-@click.option("--batch", type=int, help="Only of this batch size.")
+@click.option("--batch", type=click.IntRange(1), help="Only of this batch size.")
 @click.option("--since", help="30d, 12h, 4w, or a date such as 2026-11-01.")
 @click.option("--tainted", is_flag=True, help="Also runs that something disturbed.")
 @json_option
@@ -44,21 +44,18 @@ def history(
     \b
     farm history resnet50 --gpu h200 --precision fp16 --since 30d
     """
-    from farm.services.targets import match_devices
+    from cli.filters import read_filter
 
     with opened(ctx).database.reading() as transaction:
         name = transaction.models.named(model)
-        types = transaction.fleet.device_types()
-        slugs = {device_type: slug for slug, device_type in types.items()}
-        allowed = {types[slug] for slug in match_devices(types, gpu)} if gpu else set(types.values())
+        slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
+        wanted = read_filter(transaction, gpu, toolchain, precision)
         begin = _begin(since, transaction.now()) if since else None
         entries = transaction.engines.history(name=name.name, since=begin, include_tainted=tainted)
     found = [
         entry
         for entry in entries
-        if entry.engine.spec.target.device_type in allowed
-        and (not toolchain or entry.engine.spec.target.toolchain.matches(toolchain))
-        and (not precision or entry.engine.spec.precision == precision)
+        if wanted.passes(entry.engine)
         and (batch is None or entry.measurement.batch == batch)
         and ("@" not in model or entry.model_version == name.version)
     ]

@@ -133,7 +133,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # `farm engines | head`: nobody reads on, and Python must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except Exception as error:
+        if "--debug" in (sys.argv if arguments is None else arguments):
+            raise
+        _tell_of_bug(error)
+        sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _tell_of_bug(error: Exception) -> None:
+    """One line for the person, the stack trace in a file for whoever mends it."""
+    import tempfile
+    import traceback
+
+    words = " ".join(str(error).split())
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {type(error).__name__}: {words}", err=True)
+    with tempfile.NamedTemporaryFile("w", prefix="farm-", suffix=".trace", delete=False) as file:
+        traceback.print_exception(error, file=file)
+    click.echo(
+        f"{click.style('hint:', fg='cyan')}  This is a bug of the farm, please report it: the stack trace is in {file.name}",
+        err=True,
+    )
 
 
 if __name__ == "__main__":

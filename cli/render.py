@@ -97,7 +97,7 @@ def show_error(error: FarmError, *, as_json: bool = False) -> None:
 
 def text_of(value: Any) -> str:
     """A value in a cell: none as a dash, times in local form, floats as given."""
-    if value is None or value == "":
+    if value is None:
         return NONE
     if isinstance(value, datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")

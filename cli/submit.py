@@ -11,9 +11,12 @@ import click
 
 from cli.context import CommaSeparated, Pairs, flattened, json_option, opened, settings_of
 from cli.render import show_json, show_line, show_note, show_table
+from farm.domain.digests import digest_of_file
 from farm.domain.errors import InvalidSpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cli.build_request import Wish
     from farm.bootstrap import Farm
     from farm.domain.models import Model
@@ -120,9 +123,17 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     if given["dry_run"]:
         _show_plan(request, as_json=as_json)
         return
+    waits = given["local"] or given["wait"]
     submission = _file(request, as_json=as_json)
     _announce(request.farm)
-    if given["local"] or given["wait"]:
+    if as_json and not waits:
+        # Who waits gets one document, at the end.
+        from cli.tables import progress_as_json
+        from farm.services.progress import submission_progress
+
+        with request.farm.database.reading() as transaction:
+            show_json(progress_as_json(submission_progress(transaction, submission.id)))
+    if waits:
         from cli.waiting import wait_for
 
         ctx.exit(wait_for(request.farm, submission, local=given["local"], as_json=as_json))
@@ -251,13 +262,7 @@ def _file(request: Prepared, *, as_json: bool) -> Submission:
         show_note(
             f"{request.name} was another model until now: this is version {submission.model_version} of the name"
         )
-    if as_json:
-        from cli.tables import progress_as_json
-        from farm.services.progress import submission_progress
-
-        with farm.database.reading() as transaction:
-            show_json(progress_as_json(submission_progress(transaction, submission.id)))
-    else:
+    if not as_json:
         _show_filed(request, submission)
     return submission
 
@@ -282,7 +287,16 @@ def _announce(farm: Farm) -> None:
 
 
 def _show_plan(request: Prepared, *, as_json: bool) -> None:
-    plan = request.plan
+    from farm.services.submit import foresee
+
+    plan, inputs = request.plan, request.inputs
+    job = request.job
+    if inputs is not None:
+        job = replace(
+            job, verification=replace(job.verification, inputs_sha256=digest_of_file(inputs).sha256)
+        )
+    with request.farm.database.reading() as transaction:
+        foreseen = foresee(transaction, plan, job)
     if as_json:
         show_json(
             {
@@ -295,9 +309,11 @@ def _show_plan(request: Prepared, *, as_json: bool) -> None:
                         "toolchain": str(cell.spec.target.toolchain),
                         "precision": cell.spec.precision,
                         "key": cell.spec.digest.sha256,
+                        "disposition": disposition.value,
+                        "engine": engine.id if engine else None,
                         "has_live_worker": cell.has_live_worker,
                     }
-                    for cell in plan.cells
+                    for cell, (disposition, engine) in zip(plan.cells, foreseen, strict=True)
                 ],
                 "refused": [{"cell": cell, "reason": reason} for cell, reason in plan.refused],
                 "notes": list(plan.notes),
@@ -310,9 +326,9 @@ def _show_plan(request: Prepared, *, as_json: bool) -> None:
             str(cell.spec.target.toolchain),
             cell.spec.precision,
             cell.spec.digest.short,
-            _live(cell.has_live_worker),
+            _what(disposition.value, has_engine=engine is not None, has_live_worker=cell.has_live_worker),
         ]
-        for cell in plan.cells
+        for cell, (disposition, engine) in zip(plan.cells, foreseen, strict=True)
     ]
     show_table(["device type", "toolchain", "precision", "key", ""], rows)
     _show_remarks(plan)
@@ -328,11 +344,11 @@ def _show_filed(request: Prepared, submission: Submission) -> None:
     )
     rows = []
     for cell in submission.cells:
-        what = _WORDS[cell.disposition.value]
-        if cell.disposition.value == "queued" and cell.engine_id is not None:
-            what = "built before; queued to be measured as asked"
-        if cell.disposition.value != "built":
-            what += _live(live[cell.spec.digest], prefix="; ")
+        what = _what(
+            cell.disposition.value,
+            has_engine=cell.engine_id is not None,
+            has_live_worker=live[cell.spec.digest],
+        )
         rows.append(
             [
                 slugs[cell.spec.digest],
@@ -344,17 +360,48 @@ def _show_filed(request: Prepared, submission: Submission) -> None:
         )
     show_table(["device type", "toolchain", "precision", "job", ""], rows)
     _show_remarks(request.plan)
+    _show_unmet_wishes(request, submission)
 
 
 def _show_remarks(plan: Plan) -> None:
-    for cell, reason in plan.refused:
-        show_line(f"left out: {cell}: {reason}")
+    from cli.tables import refusals
+
+    for line in refusals(plan.refused):
+        show_line(line)
     for note in plan.notes:
         show_line(f"note: {note}")
 
 
-def _live(has_live_worker: bool, prefix: str = "") -> str:
-    return "" if has_live_worker else f"{prefix}no live worker serves this target yet"
+def _what(disposition: str, *, has_engine: bool, has_live_worker: bool) -> str:
+    """What becomes of a cell, in a few words."""
+    words = _WORDS[disposition]
+    if disposition == "queued" and has_engine:
+        words = "built before; queued to be measured as asked"
+    if disposition != "built" and not has_live_worker:
+        words += "; no live worker serves this target yet"
+    return words
+
+
+def _show_unmet_wishes(request: Prepared, submission: Submission) -> None:
+    """A job that runs already does what it was given; whoever shares it and wants more is told."""
+    wanted, lacking = request.job.verification.thresholds, []
+    with request.farm.database.reading() as transaction:
+        for cell in submission.cells:
+            if cell.disposition.value == "shared":
+                asked = transaction.jobs.get(cell.job_id).request
+                if set(request.plan.batches) - set(asked.benchmark.batches):
+                    lacking.append(f"{cell.job_id} measures batch {_joined(asked.benchmark.batches)} alone")
+                if asked.verification.thresholds != wanted or (
+                    request.inputs is not None
+                    and asked.verification.inputs_sha256 != digest_of_file(request.inputs).sha256
+                ):
+                    lacking.append(f"{cell.job_id} verifies with other inputs or thresholds")
+    for line in lacking:
+        show_line(f"note: {line}; submit again when it is done for what is missing")
+
+
+def _joined(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _warn_without_worker(request: Prepared) -> None:

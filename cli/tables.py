@@ -54,7 +54,7 @@ def engine_rows(engine: Engine, slugs: Mapping[DeviceType, str]) -> list[list[An
                 *(accuracy if first else ["", "", ""]),
             ]
         )
-    return [["" if cell == "" else cell for cell in row] for row in rows]
+    return rows
 
 
 def preferred_measurements(run: Run | None) -> list[Measurement]:
@@ -136,6 +136,15 @@ def cell_as_json(cell: CellProgress) -> dict[str, Any]:
         if job and job.failure and cell.state is not JobState.SUCCEEDED
         else None,
     }
+
+
+def refusals(refused: Sequence[tuple[str, str]]) -> list[str]:
+    """A line per reason why cells are left out, with all the cells that it holds for."""
+    devices: dict[tuple[str, str], list[str]] = {}
+    for cell, reason in refused:
+        slug, _, rest = cell.partition(" · ")
+        devices.setdefault((rest, reason), []).append(slug)
+    return [f"left out: {', '.join(slugs)} · {rest}: {reason}" for (rest, reason), slugs in devices.items()]
 
 
 def describe_state(cell: CellProgress) -> str:

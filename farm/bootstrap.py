@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from farm.domain.errors import DatabaseUnavailableError, NotFoundError
+from farm.domain.errors import DatabaseUnavailableError, FarmError, NotFoundError
 from farm.storage.artifact_folder import ArtifactFolder
 from farm.storage.database import SqlDatabase
 from farm.storage.schema import check_schema, is_blank, upgrade
@@ -45,23 +45,23 @@ def open_farm(settings: Settings, *, create: bool = True) -> Farm:
     """
     store = ArtifactFolder(settings.store)
     path = settings.sqlite_path
-    if path is None:
-        database = SqlDatabase(settings.database_url)
-        check_schema(database)
-        if create:
-            store.create()
-        return Farm(settings, database, store)
-    if not create and not path.exists():
+    if path is not None and not create and not path.exists():
         raise NotFoundError(
             f"there is no farm in {settings.home}", hint="`farm demo` or `farm up` makes one."
         )
     database = open_database(settings)
-    # Blank as well where a creation was killed, or is under way in another process: `upgrade` waits for it.
-    if create and is_blank(database):
-        # Before the tables: a farm that has them has a store, so a missing one is a fault.
-        store.create()
-        upgrade(database)
-    check_schema(database)
+    try:
+        # Blank as well where a creation was killed, or is under way in another process: `upgrade` waits for it.
+        if path is not None and create and is_blank(database):
+            # Before the tables: a farm that has them has a store, so a missing one is a fault.
+            store.create()
+            upgrade(database)
+        check_schema(database)
+        if path is None and create:
+            store.create()
+    except FarmError:
+        database.close()
+        raise
     return Farm(settings, database, store)
 
 

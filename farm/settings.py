@@ -8,16 +8,22 @@
 | `FARM_BROKER_URL`   | Celery broker                                  | `memory://`               |
 | `FARM_SCRATCH`      | folder for attempts in progress                | `scratch` in the folder   |
 | `FARM_USER`         | who submits                                    | the login name            |
+| `FARM_LEASE_S`      | how long a claim holds without a heartbeat     | 30                        |
 """
 
 from __future__ import annotations
 
 import getpass
+import math
 import os
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from farm.domain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,23 +65,27 @@ class Settings:
     @property
     def sqlite_path(self) -> Path | None:
         """The database's file, if it is one."""
-        prefix = "sqlite:///"
-        return Path(self.database_url.removeprefix(prefix)) if self.database_url.startswith(prefix) else None
+        found = re.fullmatch(r"sqlite(?:\+pysqlite)?:///([^?]+)(\?.*)?", self.database_url, re.DOTALL)
+        return Path(unquote(found[1])) if found else None
 
 
 def read_settings(home: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings of this process; an explicit `home` wins over `FARM_HOME`."""
+    """The settings of this process; an explicit `home` wins over `FARM_HOME`.
+
+    Raises:
+        InvalidRequestError: a variable does not hold what it should.
+    """
     env = os.environ if environment is None else environment
-    folder = (home or Path(env.get("FARM_HOME") or _default_home(env))).expanduser().absolute()
+    folder = _folder("FARM_HOME", str(home or env.get("FARM_HOME") or _default_home(env)))
     return Settings(
         home=folder,
-        database_url=env.get("FARM_DATABASE_URL") or f"sqlite:///{folder / 'farm.db'}",
-        store=Path(env.get("FARM_STORE") or folder / "artifacts").expanduser().absolute(),
+        database_url=env.get("FARM_DATABASE_URL") or _sqlite_url(folder / "farm.db"),
+        store=_folder("FARM_STORE", env.get("FARM_STORE") or str(folder / "artifacts")),
         broker_url=env.get("FARM_BROKER_URL") or EMBEDDED_BROKER,
-        scratch=Path(env.get("FARM_SCRATCH") or folder / "scratch").expanduser().absolute(),
+        scratch=_folder("FARM_SCRATCH", env.get("FARM_SCRATCH") or str(folder / "scratch")),
         user=env.get("FARM_USER") or _login_name(),
         host=socket.gethostname(),
-        lease_s=float(env.get("FARM_LEASE_S") or 30.0),
+        lease_s=_lease_s(env.get("FARM_LEASE_S") or "30"),
     )
 
 
@@ -95,9 +105,41 @@ def own_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+def _folder(variable: str, text: str) -> Path:
+    if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
+        raise InvalidRequestError(
+            f"{variable} must be a folder, not a URL",
+            hint="Name a folder; for a fleet, one that all hosts mount.",
+        )
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise InvalidRequestError(f"{variable} is {text!r}, but there is no such user") from error
+
+
+def _sqlite_url(path: Path) -> str:
+    # A folder may have any name, and these two characters mean something in a URL.
+    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def _lease_s(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise InvalidRequestError(f"FARM_LEASE_S must be a number of seconds above zero, not {text!r}")
+    return seconds
+
+
 def _default_home(env: Mapping[str, str]) -> Path:
     data = env.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "engine-farm"
+    try:
+        return (Path(data) if data else Path.home() / ".local" / "share") / "engine-farm"
+    except RuntimeError as error:
+        raise InvalidRequestError(
+            "this user has no home folder to keep a farm in", hint="Name a folder with FARM_HOME or --home."
+        ) from error
 
 
 def _login_name() -> str:

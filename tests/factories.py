@@ -21,7 +21,9 @@ OPTIONS = (
     BuilderOption("memory_pool_limits.WORKSPACE", "bytes", minimum=1),
     BuilderOption("sparse_weights", "bool", default=False),
     BuilderOption("hardware_compatibility_level", "choice", default="NONE", choices=("NONE", "AMPERE_PLUS")),
-    BuilderOption("tactic_sources", "signed-set", choices=("CUBLAS", "CUDNN", "EDGE_MASK_CONVOLUTIONS")),
+    BuilderOption(
+        "tactic_sources", "signed-set", default=[], choices=("CUBLAS", "CUDNN", "EDGE_MASK_CONVOLUTIONS")
+    ),
 )
 
 
@@ -197,11 +199,18 @@ def an_accuracy(*outputs: OutputAccuracy) -> Accuracy:
     return Accuracy(outputs or (an_output_accuracy(),), samples=1, reference="onnxruntime 1.23.2 fp32")
 
 
-def an_outcome(*, batches: tuple[int, ...] = (1, 8), engine: str | None = "plan", **changes: Any) -> AttemptOutcome:
+def an_outcome(
+    *, batches: tuple[int, ...] = (1, 8), engine: str | None = "plan", **changes: Any
+) -> AttemptOutcome:
     """A build that was verified and timed; without an engine, a benchmark."""
     outcome = AttemptOutcome(
         engine=None if engine is None else a_digest(engine),
-        build={"precision_note": "fp16 where faster", "device_memory_bytes": 1 << 20, "layers": 12, "details": {}},
+        build={
+            "precision_note": "fp16 where faster",
+            "device_memory_bytes": 1 << 20,
+            "layers": 12,
+            "details": {},
+        },
         accuracy=an_accuracy().as_json(),
         unverified_reason="",
         measurements=tuple(a_measurement(batch).as_json() for batch in batches),

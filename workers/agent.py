@@ -134,9 +134,23 @@ def offer_of(device: Device, interpreters: Sequence[Interpreter]) -> Offer:
 
 
 class RunningWorker:
-    """A registered worker with its consumer running; a context manager."""
+    """A registered worker with its consumer running; a context manager.
 
-    def __init__(self, farm: Farm, offer: Offer, interpreters: Sequence[Interpreter]) -> None:
+    Args:
+        farm: the open farm.
+        offer: what it serves.
+        interpreters: of the machine, the farm's own first.
+        patience_s: when an announcement that has led to nothing is made again; the broker's usual one if none.
+    """
+
+    def __init__(
+        self,
+        farm: Farm,
+        offer: Offer,
+        interpreters: Sequence[Interpreter],
+        *,
+        patience_s: float | None = None,
+    ) -> None:
         self._farm = farm
         self._offer = offer
         self.id = new_id("w")
@@ -164,7 +178,7 @@ class RunningWorker:
         with farm.database.transaction() as transaction:
             self.slugs = transaction.fleet.register(registration)
         queues = [Target(type_, toolchain.id).queue for type_, toolchain in registration.targets]
-        self._consumer = Consumer(place, queues)
+        self._consumer = Consumer(place, queues, patience_s=patience_s)
 
     @property
     def is_busy(self) -> bool:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from farm.domain.digests import Digest, canonical_json, digest_of_bytes
-from farm.domain.errors import AttemptSupersededError, FarmError
+from farm.domain.errors import (
+    AttemptSupersededError,
+    DatabaseUnavailableError,
+    DeviceUnavailableError,
+    FarmError,
+    StoreUnavailableError,
+)
 from farm.domain.jobs import Failure, FailureClass, JobKind, Phase
 from farm.domain.targets import Device, DeviceKind
 from farm.domain.work import AttemptOutcome
@@ -38,10 +45,11 @@ from workers.toolchains.toolchain import BuildInput
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from farm.bootstrap import Farm
+    from farm.domain.filing import Engine
     from farm.domain.models import Model
     from farm.domain.targets import ToolchainId
     from farm.domain.work import Attempt, Job
@@ -50,6 +58,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 #: Computing a reference on the CPU may not take longer.
 REFERENCE_DEADLINE_S = 1800
+#: How long to wait before a database that is away is asked again.
+_DATABASE_GAP_S = 0.5
+_DEVICE_GAP_S = 0.5
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,9 @@ class _Attempt:
         self._log_file = folder / "log.txt"
         self._live = LiveLog(self._log_file)
         self._event = ChildEvent(Phase.PREPARE, None, "")
+        self._unsaid_events: list[ChildEvent] = []
+        self._unsaid_log = ""
+        self._next_tell = 0.0
 
     def run(self) -> None:
         """Ends in exactly one of: finished, failed, cancelled, released, superseded."""
@@ -130,7 +145,10 @@ class _Attempt:
             self._log_file.touch()
             outcome = self._work()
             self._report(Phase.UPLOAD, None, "filing")
-            number = finish_attempt(database, job, attempt, outcome, self._keep_log(), self._cache_flags)
+            log = self._farm.store.put_file(self._log_file)
+            number = self._insist(
+                lambda: finish_attempt(database, job, attempt, outcome, log, self._cache_flags)
+            )
             _log.info("job %s: engine %d filed", job.id, number)
         except StoppedError:
             self._end_stopped()
@@ -181,8 +199,7 @@ class _Attempt:
         engine_path = self._folder / "engine"
         is_build = self._job.request.kind is JobKind.BUILD
         if not is_build:
-            with self._farm.database.reading() as transaction:
-                engine = transaction.engines.find(self._job.spec)
+            engine = self._insist(self._find_engine)
             if engine is not None:
                 self._farm.store.fetch(engine.digest, engine_path)
         reference, unverified = self._reference(model_path)
@@ -219,8 +236,11 @@ class _Attempt:
         folder = self._folder / "reference"
         folder.mkdir()
         if verification.inputs_sha256:
-            place_inputs(
-                self._farm.database, self._farm.store, verification.inputs_sha256, folder / "inputs.npz"
+            inputs = folder / "inputs.npz"
+            self._insist(
+                lambda: place_inputs(
+                    self._farm.database, self._farm.store, verification.inputs_sha256, inputs
+                )
             )
         self._prepare("computing the reference")
         request = ReferenceRequest(
@@ -259,12 +279,14 @@ class _Attempt:
         spec, target = self._job.spec, self._job.target
         cache_in = None
         if is_build:
-            cache_in = lend_timing_cache(
-                self._farm.database,
-                self._farm.store,
-                self._job,
-                self._cache_flags,
-                self._folder / "timing.in",
+            cache_in = self._insist(
+                lambda: lend_timing_cache(
+                    self._farm.database,
+                    self._farm.store,
+                    self._job,
+                    self._cache_flags,
+                    self._folder / "timing.in",
+                )
             )
         build = BuildInput(
             model_path=model_path,
@@ -294,8 +316,7 @@ class _Attempt:
     def _in_child(self, request: AttemptRequest) -> AttemptResult:
         device = self._place.device
         visible = device.uuid if device.device_type.kind is DeviceKind.GPU else ""
-        purpose = f"engine-farm job {self._job.id}"
-        with DeviceLock(device.uuid, purpose=purpose) as lock:
+        with self._device() as lock:
             child = self._child(
                 "attempt",
                 attempt_request_as_json(request),
@@ -308,6 +329,38 @@ class _Attempt:
             raise _ChildFailedError(outcome.failure)
         assert outcome.result is not None  # noqa: S101 - neither stopped nor failed
         return result_from_json(outcome.result)
+
+    @contextmanager
+    def _device(self) -> Iterator[DeviceLock]:
+        """The device for this attempt alone.
+
+        Somebody else of this host who holds it, such as another farm's worker, is waited for: that is no
+        fault of the job, so it takes neither one of its attempts nor of its time.
+
+        Raises:
+            DeviceUnavailableError: it was held for as long as an attempt may take, or can not be locked.
+        """
+        lock = DeviceLock(self._place.device.uuid, purpose=f"engine-farm job {self._job.id}")
+        begin, told = time.monotonic(), ""
+        while True:
+            try:
+                lock.acquire()
+                break
+            except DeviceUnavailableError as error:
+                is_held = isinstance(error.__cause__, BlockingIOError)
+                if not is_held or time.monotonic() - begin > self._job.request.deadline_s:
+                    raise
+                if error.message != told:
+                    told = error.message
+                    self._prepare(f"waiting: {told}")
+            if self._should_stop():
+                raise StoppedError
+            time.sleep(_DEVICE_GAP_S)
+        self._deadline += time.monotonic() - begin
+        try:
+            yield lock
+        finally:
+            lock.release()
 
     def _child(
         self,
@@ -366,10 +419,13 @@ class _Attempt:
         )
 
     def _fail(self, failure: Failure) -> None:
-        with self._log_file.open("a") as log:
+        with suppress(OSError), self._log_file.open("a") as log:
             log.write(f"\n[farm] {failure.code}: {failure.message}\n")
-        state = fail_attempt(
-            self._farm.database, self._job, self._attempt, failure, self._keep_log(), seconds=self._seconds
+        kept = self._keep_log()
+        state = self._insist(
+            lambda: fail_attempt(
+                self._farm.database, self._job, self._attempt, failure, kept, seconds=self._seconds
+            )
         )
         _log.warning(
             "job %s attempt %d: %s; now %s", self._job.id, self._attempt.number, failure.message, state.value
@@ -378,44 +434,84 @@ class _Attempt:
     def _end_stopped(self) -> None:
         database, attempt = self._farm.database, self._attempt
         if self._lease.is_cancelled:
-            cancel_attempt(database, attempt, self._keep_log())
+            log = self._keep_log()
+            self._insist(lambda: cancel_attempt(database, attempt, log))
         elif self._lease.is_lost:
             raise AttemptSupersededError(
                 f"attempt {attempt.number} of job {attempt.job_id} could not renew its lease"
             )
         else:
-            release_attempt(database, attempt, "the worker was told to stop", self._keep_log())
+            log = self._keep_log()
+            self._insist(lambda: release_attempt(database, attempt, "the worker was told to stop", log))
 
-    def _keep_log(self) -> Digest:
-        return self._farm.store.put_file(self._log_file)
+    def _keep_log(self) -> Digest | None:
+        """The whole log; of an attempt that failed for want of a store or of scratch, what was shown live."""
+        try:
+            return self._farm.store.put_file(self._log_file)
+        except (StoreUnavailableError, OSError) as error:
+            _log.warning("the log of job %s was not kept: %s", self._job.id, error)
+            return None
+
+    def _insist(self, write: Callable[[], _Result]) -> _Result:
+        """Does something with the database; tries again while that is away, as long as the lease may hold.
+
+        Raises:
+            DatabaseUnavailableError: it was away for so long that others must take the attempt for lost.
+        """
+        while True:
+            try:
+                return write()
+            except DatabaseUnavailableError as error:
+                if self._lease.is_lost:
+                    raise
+                _log.warning("job %s waits for its database: %s", self._job.id, error)
+            time.sleep(_DATABASE_GAP_S)
+
+    def _find_engine(self) -> Engine | None:
+        with self._farm.database.reading() as transaction:
+            return transaction.engines.find(self._job.spec)
 
     def _prepare(self, message: str) -> None:
         if self._should_stop():
             raise StoppedError
         self._report(Phase.PREPARE, None, message)
 
-    def _tell_of_child(self, event: ChildEvent | None) -> None:
-        """Notes where the child stands; a database that is away for a moment is no reason to stop it."""
-        text = self._live.new_text()
-        if event is None and not text:
+    def _tell_of_child(self, events: Sequence[ChildEvent]) -> None:
+        """Notes where the child stands; what a database that is away for a moment missed is said again."""
+        self._unsaid_events += events
+        self._unsaid_log += self._live.new_text()
+        now = time.monotonic()
+        if now < self._next_tell or not (self._unsaid_events or self._unsaid_log):
             return
         try:
             with self._farm.database.transaction() as transaction:
-                if event is not None and event != self._event:
+                for event in self._unsaid_events:
                     transaction.jobs.report(self._attempt, event.phase, event.fraction, event.message)
-                if text:
-                    transaction.jobs.append_log(self._attempt, text)
+                if self._unsaid_log:
+                    transaction.jobs.append_log(self._attempt, self._unsaid_log)
         except AttemptSupersededError:
+            # The heartbeat finds the same, and ends the child.
             return
         except FarmError as error:
-            _log.warning("progress of job %s was not noted: %s", self._job.id, error)
-        if event is not None:
-            self._event = event
+            _log.warning("progress of job %s was not noted yet: %s", self._job.id, error)
+            self._next_tell = now + _DATABASE_GAP_S
+            return
+        if self._unsaid_events:
+            self._event = self._unsaid_events[-1]
+        self._unsaid_events.clear()
+        self._unsaid_log = ""
 
     def _report(self, phase: Phase, fraction: float | None, message: str) -> None:
         self._event = ChildEvent(phase, fraction, message)
-        with self._farm.database.transaction() as transaction:
-            transaction.jobs.report(self._attempt, phase, fraction, message)
+
+        def report() -> None:
+            with self._farm.database.transaction() as transaction:
+                # What the child said while the database was away comes first.
+                for event in (*self._unsaid_events, self._event):
+                    transaction.jobs.report(self._attempt, event.phase, event.fraction, event.message)
+
+        self._insist(report)
+        self._unsaid_events.clear()
 
 
 class _ChildFailedError(FarmError):

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import signal
 import subprocess
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from farm.domain.errors import ChildCrashedError
 from farm.domain.jobs import Failure, FailureClass, Phase
 from farm.settings import child_environment
 from workers.interpreters import command_of_child, python_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 _POLL_S = 0.1
+#: How long what was killed may take to disappear; a process in the kernel's hands may never do so.
+_BURIAL_S = 5.0
+#: Names the child in the environment of all that descends from it, daemons in sessions of their own too.
+_MARK = "ENGINE_FARM_CHILD"
 #: A log beyond this is cut: a runaway toolchain must not fill the disk.
 MAX_LOG_BYTES = 64 << 20
 
@@ -62,6 +66,10 @@ class ChildProcess:
         environment: variables beside the worker's own.
         pass_fds: descriptors that the child keeps open, such as the device's lock: a child that
             outlives a killed worker for a moment still holds its device.
+        max_log_bytes: where the log is cut.
+
+    Raises:
+        ChildCrashedError: the interpreter can not be started.
     """
 
     def __init__(
@@ -74,31 +82,42 @@ class ChildProcess:
         code: Path,
         environment: Mapping[str, str],
         pass_fds: Sequence[int] = (),
+        max_log_bytes: int = MAX_LOG_BYTES,
     ) -> None:
+        self._max_log_bytes = max_log_bytes
         self._result_path = folder / f"{name}.result.json"
         request_path = folder / f"{name}.request.json"
         request_path.write_text(json.dumps(request))
         self.log_path = folder / "log.txt"
-        self._events: queue.SimpleQueue[ChildEvent] = queue.SimpleQueue()
+        self._new_events: dict[Phase, ChildEvent] = {}
+        self._guard = threading.Lock()
         self._phase = ""
-        self._log = self.log_path.open("ab")
-        self._process = subprocess.Popen(
-            command_of_child(python, request_path, self._result_path),
-            cwd=folder,
-            env=child_environment(
-                {
-                    "PYTHONPATH": python_path(python, code),
-                    "PYTHONSAFEPATH": "1",
-                    "PYTHONUNBUFFERED": "1",
-                    **environment,
-                }
-            ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            start_new_session=True,
-            pass_fds=pass_fds,
-        )
+        self._mark = str(self._result_path)
+        with self.log_path.open("ab") as log:
+            try:
+                self._process = subprocess.Popen(
+                    command_of_child(python, request_path, self._result_path),
+                    cwd=folder,
+                    env=child_environment(
+                        {
+                            "PYTHONPATH": python_path(python, code),
+                            "PYTHONSAFEPATH": "1",
+                            "PYTHONUNBUFFERED": "1",
+                            _MARK: self._mark,
+                            **environment,
+                        }
+                    ),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    start_new_session=True,
+                    pass_fds=pass_fds,
+                )
+            except OSError as error:
+                raise ChildCrashedError(
+                    f"the interpreter {python} can not be started: {error.strerror}",
+                    hint="Was its environment removed? Restart the worker with --toolchain-python.",
+                ) from error
         self._reader = threading.Thread(target=self._read_events, name="child-events", daemon=True)
         self._reader.start()
 
@@ -112,27 +131,29 @@ class ChildProcess:
         *,
         deadline_s: float,
         should_stop: Callable[[], bool],
-        on_tick: Callable[[ChildEvent | None], None],
+        on_tick: Callable[[Sequence[ChildEvent]], None],
     ) -> ChildOutcome:
-        """Waits for the end, telling `on_tick` of the newest event several times a second.
+        """Waits for the end, telling `on_tick` several times a second of the newest event of every phase.
 
-        Whatever happens, the whole process group is gone afterwards.
+        `on_tick` runs in a thread of its own: a database that hangs must not keep a child alive beyond its
+        deadline or its lease. Whatever happens, the child and all that it started are gone afterwards.
         """
         end = time.monotonic() + deadline_s
         stopped = timed_out = too_much = False
+        teller = _Teller(on_tick, self._take_events)
+        teller.start()
         try:
-            while self._process.poll() is None:
-                on_tick(self._newest_event())
+            while self._process.poll() is None and teller.error is None:
                 stopped, timed_out = should_stop(), time.monotonic() >= end
-                too_much = self._log.tell() > MAX_LOG_BYTES or self.log_path.stat().st_size > MAX_LOG_BYTES
+                too_much = self.log_path.stat().st_size > self._max_log_bytes
                 if stopped or timed_out or too_much:
                     break
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(_POLL_S)
         finally:
             self.kill()
-        self._reader.join(timeout=5)
-        on_tick(self._newest_event())
+            self._cut_log()
+            teller.finish()
         if stopped:
             return ChildOutcome(None, was_stopped=True)
         if timed_out:
@@ -144,25 +165,40 @@ class ChildProcess:
         return ChildOutcome(None, self._crash(self._process.returncode))
 
     def kill(self) -> None:
-        """Ends the whole process group, grandchildren included, and waits until the child is gone."""
+        """Ends the child and all that descends from it, and waits until it is gone."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._log.close()
+        end = time.monotonic() + _BURIAL_S
+        while _kill_marked(self._mark) and time.monotonic() < end:
+            time.sleep(0.01)
+        self._reader.join(_BURIAL_S)
 
     def _read_events(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - opened as a pipe
-        for line in self._process.stdout:
-            with suppress(ValueError, KeyError):
-                event = json.loads(line)
-                self._phase = event["phase"]
-                self._events.put(ChildEvent(Phase(event["phase"]), event["fraction"], event["message"]))
+        with self._process.stdout as lines:
+            for line in lines:
+                with suppress(ValueError, KeyError, TypeError):
+                    value = json.loads(line)
+                    event = ChildEvent(Phase(value["phase"]), value["fraction"], value["message"])
+                    with self._guard:
+                        self._phase = event.phase.value
+                        self._new_events[event.phase] = event
 
-    def _newest_event(self) -> ChildEvent | None:
-        newest = None
-        while not self._events.empty():
-            newest = self._events.get()
-        return newest
+    def _take_events(self) -> list[ChildEvent]:
+        """What is new: the newest of every phase, in their order, so that no phase goes unnoticed."""
+        with self._guard:
+            events = list(self._new_events.values())
+            self._new_events.clear()
+        return events
+
+    def _cut_log(self) -> None:
+        """Keeps the beginning of a log that grew beyond the limit before anybody could stop it."""
+        with suppress(OSError):
+            if self.log_path.stat().st_size > self._max_log_bytes:
+                os.truncate(self.log_path, self._max_log_bytes)
+                with self.log_path.open("a") as log:
+                    log.write(f"\n[farm] the log is cut here, after {_size_text(self._max_log_bytes)}\n")
 
     def _timeout(self, deadline_s: float) -> Failure:
         return Failure(
@@ -179,7 +215,7 @@ class ChildProcess:
         return Failure(
             FailureClass.REFUSED,
             "RunawayLog",
-            f"the toolchain wrote more than {MAX_LOG_BYTES >> 20} MiB of log",
+            f"the toolchain wrote more than {_size_text(self._max_log_bytes)} of log",
             hint="Its beginning is kept: `farm logs` shows what it repeats.",
             phase=self._phase,
         )
@@ -204,3 +240,49 @@ class ChildProcess:
             phase=self._phase,
             is_crash=True,
         )
+
+
+class _Teller(threading.Thread):
+    """Tells what is new several times a second, and once more at the end."""
+
+    def __init__(
+        self,
+        on_tick: Callable[[Sequence[ChildEvent]], None],
+        take_events: Callable[[], Sequence[ChildEvent]],
+    ) -> None:
+        super().__init__(name="child-progress", daemon=True)
+        self.error: Exception | None = None
+        self._on_tick = on_tick
+        self._take_events = take_events
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        try:
+            while not self._over.wait(_POLL_S):
+                self._on_tick(self._take_events())
+            self._on_tick(self._take_events())
+        except Exception as error:  # noqa: BLE001 - raised again by `finish`, in the supervisor's thread
+            self.error = error
+
+    def finish(self) -> None:
+        """Waits for the last word; raises what went wrong while telling."""
+        self._over.set()
+        self.join()
+        if self.error is not None:
+            raise self.error
+
+
+def _kill_marked(mark: str) -> int:
+    """Kills the processes that carry a mark in their environment; how many there were."""
+    wanted, found = f"{_MARK}={mark}".encode(), 0
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        # Gone by now, or another user's: neither is the child's.
+        with suppress(OSError):
+            if wanted in environment.read_bytes().split(b"\0"):
+                os.kill(int(environment.parent.name), signal.SIGKILL)
+                found += 1
+    return found
+
+
+def _size_text(size_bytes: int) -> str:
+    return f"{size_bytes >> 20} MiB" if size_bytes >= 1 << 20 else f"{size_bytes} bytes"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _RESCUE_GAP_S = 2.0
 _BEAT_GAP_S = 5.0
+_RESTART_GAP_S = 1.0
+_STOP_DEADLINE_S = 10.0
 #: An announcement that led to nothing for so long is made again. In one process it can only get lost
 #: with the process; a broker may be slow.
 _EMBEDDED_PATIENCE_S = 5.0
@@ -31,16 +33,25 @@ _BROKER_PATIENCE_S = 60.0
 
 
 class Consumer:
-    """Takes jobs for one device, one at a time, until it is stopped."""
+    """Takes jobs for one device, one at a time, until it is stopped.
 
-    def __init__(self, place: Workplace, queues: Sequence[str]) -> None:
+    Args:
+        place: what it works with.
+        queues: of the targets that it serves.
+        patience_s: when an announcement that has led to nothing is made again; the broker's usual one if none.
+    """
+
+    def __init__(self, place: Workplace, queues: Sequence[str], *, patience_s: float | None = None) -> None:
         self._place = place
         self._settings = place.farm.settings
         self._queues = frozenset(queues)
+        usual_s = _EMBEDDED_PATIENCE_S if self._settings.is_embedded else _BROKER_PATIENCE_S
+        self._patience_s = usual_s if patience_s is None else patience_s
         self._app = new_celery_app(self._settings)
         self._queue = CeleryQueue(self._app, self._settings.broker_url)
         self._busy = threading.Event()
-        self._app.task(name=TASK)(self._run)
+        # Not shared: Celery would hand the task of one consumer to every later app of the process.
+        self._app.task(name=TASK, shared=False)(self._run)
         self._app.conf.task_queues = [Queue(name) for name in sorted(self._queues)]  # type: ignore[no-untyped-call]
         self._controller: Any = None
         self._threads = [
@@ -62,16 +73,34 @@ class Consumer:
         """Gives a running job back to the queue and leaves; waits for both."""
         self._place.stopping.set()
         self._threads[1].join()
+        consumer, end = self._threads[0], time.monotonic() + _STOP_DEADLINE_S
+        while consumer.is_alive() and not self._can_be_stopped and time.monotonic() < end:
+            # Told to stop before it has begun, Celery would begin all the same.
+            time.sleep(0.01)
         if self._controller is not None:
             self._controller.stop()
-        self._threads[0].join(timeout=10)
+        consumer.join(timeout=max(end - time.monotonic(), 0.1))
         try:
             with self._place.farm.database.transaction() as transaction:
                 transaction.fleet.stop(self._place.worker_id)
         except FarmError as error:
             _log.warning("leaving was not noted: %s", error)
 
+    @property
+    def _can_be_stopped(self) -> bool:
+        controller = self._controller
+        return controller is not None and controller.blueprint.started == len(controller.steps)
+
     def _consume(self) -> None:
+        while not self._place.stopping.is_set():
+            try:
+                self._consume_once()
+            except Exception:  # noqa: BLE001 - without a consumer the worker would seem to live and do nothing
+                _log.exception("the consumer could not work")
+            if not self._place.stopping.wait(_RESTART_GAP_S):
+                _log.warning("the consumer ended by itself; it begins again")
+
+    def _consume_once(self) -> None:
         self._controller = WorkController(
             app=self._app,
             hostname=self._place.worker_id,
@@ -125,9 +154,8 @@ class Consumer:
     def _rescue(self) -> None:
         for job, state in rescue_expired(self._place.farm.database):
             _log.warning("job %s was taken from a silent worker; now %s", job.id, state.value)
-        patience = _EMBEDDED_PATIENCE_S if self._settings.is_embedded else _BROKER_PATIENCE_S
         with self._place.farm.database.transaction() as transaction:
-            transaction.jobs.forget_announcements(patience)
+            transaction.jobs.forget_announcements(self._patience_s)
 
     def _announce(self) -> None:
         database = self._place.farm.database

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm.domain.errors import InvalidRequestError
+from farm.domain.identifiers import new_id
 from farm.domain.toolchains import ToolchainDescription
 from farm.settings import child_environment, inherited_python_path
 
@@ -43,16 +45,19 @@ def code_folder(scratch: Path) -> Path:
     """A folder with nothing but the packages that a child imports, for its PYTHONPATH.
 
     The farm's own site-packages would offer a child of another Python version packages that it can
-    not load, so only these two are linked in.
+    not load, so only these two are linked in. Every place that the farm is installed at has a folder of
+    its own: a worker that runs on while another release is installed keeps the children that it knows.
     """
-    folder = scratch / "code"
+    sources = {name: Path(sys.modules[name].__path__[0]).resolve() for name in ("farm", "workers")}
+    place = hashlib.sha256("\0".join(map(str, sources.values())).encode()).hexdigest()[:16]
+    folder = scratch / "code" / place
     folder.mkdir(parents=True, exist_ok=True)
-    for package in ("farm", "workers"):
-        source = Path(sys.modules[package].__path__[0]).resolve()
+    for package, source in sources.items():
         link = folder / package
-        if link.is_symlink() and link.resolve() == source:
+        if link.is_symlink() and link.readlink() == source:
             continue
-        fresh = folder / f".{package}.{id(link)}"
+        # In one step, since another process may be doing the same.
+        fresh = folder / new_id(f".{package}")
         fresh.symlink_to(source)
         fresh.replace(link)
     return folder
@@ -90,9 +95,15 @@ def probe_interpreter(python: Path, scratch: Path) -> Interpreter:
         try:
             done = subprocess.run(
                 command_of_child(python, request, result),
-                env=child_environment({"PYTHONPATH": python_path(python, code_folder(scratch))}),
+                # Not where the user happens to be: Python 3.10 would import what lies there.
+                cwd=folder,
+                env=child_environment(
+                    {"PYTHONPATH": python_path(python, code_folder(scratch)), "PYTHONSAFEPATH": "1"}
+                ),
+                stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
+                errors="replace",
                 timeout=PROBE_DEADLINE_S,
                 check=False,
             )
@@ -116,4 +127,6 @@ def probe_interpreters(paths: Sequence[Path], scratch: Path) -> list[Interpreter
         InvalidRequestError: one of those named does not work.
     """
     own = Path(sys.executable)
-    return [probe_interpreter(path, scratch) for path in dict.fromkeys([own, *paths])]
+    # Absolute, since children run in folders of their own; not resolved, since a virtual environment is a link.
+    named = [path.absolute() for path in paths]
+    return [probe_interpreter(path, scratch) for path in dict.fromkeys([own, *named])]

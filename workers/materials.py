@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.domain.digests import Digest, canonical_json
 from farm.domain.errors import NotFoundError
+from farm.domain.identifiers import new_id
 from farm.domain.specs import shapes_at_batch
 
 if TYPE_CHECKING:
@@ -116,7 +118,9 @@ class ReferenceCache:
         except OSError:
             # Somebody else on this host was faster; theirs is the same.
             shutil.rmtree(folder, ignore_errors=True)
-        self._evict(place)
+        # Tidying up may meet another worker of the host that does the same.
+        with suppress(OSError):
+            self._evict(place)
         return place
 
     def _evict(self, newest: Path) -> None:
@@ -127,8 +131,16 @@ class ReferenceCache:
             if total <= REFERENCE_CACHE_BYTES:
                 return
             if folder != newest:
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove_whole(folder)
                 total -= sizes[folder]
+
+
+def _remove_whole(folder: Path) -> None:
+    """Away under its name in one step: whoever is killed at it leaves nothing that looks complete."""
+    doomed = folder.with_name(new_id(".doomed"))
+    with suppress(OSError):
+        folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def lend_timing_cache(

@@ -67,8 +67,8 @@ class Accuracy:
 
     @property
     def worst(self) -> OutputAccuracy:
-        """The output that fares worst: by SNR."""
-        return min(self.outputs, key=lambda output: output.snr_db)
+        """The output that fares worst: one that is not finite, else by SNR."""
+        return min(self.outputs, key=lambda output: (not output.non_finite, output.snr_db))
 
     def as_json(self) -> dict[str, Any]:
         """The form in JSON."""
@@ -130,7 +130,8 @@ class Thresholds:
             for name, value, limit, is_least in limits:
                 if limit is None or value is None:
                     continue
-                if value < limit if is_least else value > limit:
+                # Written so that NaN, which compares with nothing, does not pass.
+                if not (value >= limit if is_least else value <= limit):
                     bound = "least" if is_least else "most"
                     raise AccuracyError(
                         f"output {output.name!r}: {name} {value:.6g}, at {bound} {limit:.6g} wanted ({where})",
@@ -180,7 +181,8 @@ def compare(name: str, expected: NDArray[Any], actual: NDArray[Any]) -> OutputAc
     agree = (wanted == found) | (np.isnan(wanted) & np.isnan(found))
     bad = ~agree & ~np.isfinite(found)
     usable = np.isfinite(wanted) & np.isfinite(found)
-    difference = np.where(usable, np.abs(np.where(usable, found - wanted, 0.0)), 0.0)
+    difference = np.zeros_like(wanted)
+    difference[usable] = np.abs(found[usable] - wanted[usable])
     worst = int(np.argmax(np.where(bad, np.inf, difference)))
     peak = float(np.abs(wanted[usable]).max()) if usable.any() else 0.0
     relevant = usable & (np.abs(wanted) > 1e-3 * peak)
@@ -212,18 +214,23 @@ def label_top1(scores: NDArray[Any], labels: NDArray[Any]) -> float:
 
 
 def _cosine(wanted: NDArray[np.float64], found: NDArray[np.float64]) -> float:
-    lengths = float(np.linalg.norm(wanted)) * float(np.linalg.norm(found))
-    if not lengths:
-        return 1.0 if not wanted.any() and not found.any() else 0.0
-    return float(np.clip(wanted @ found / lengths, -1.0, 1.0))
+    lengths = _length(wanted), _length(found)
+    if not all(lengths):
+        return 0.0 if any(lengths) else 1.0
+    return float(np.clip((wanted / lengths[0]) @ (found / lengths[1]), -1.0, 1.0))
 
 
 def _snr_db(wanted: NDArray[np.float64], difference: NDArray[np.float64]) -> float:
-    noise = float(difference @ difference)
+    signal, noise = _length(wanted), _length(difference)
     if not noise:
         return EXACT_SNR_DB
-    signal = float(wanted @ wanted)
-    return 10 * math.log10(signal / noise) if signal else -EXACT_SNR_DB
+    return 20 * (math.log10(signal) - math.log10(noise)) if signal else -EXACT_SNR_DB
+
+
+def _length(vector: NDArray[np.float64]) -> float:
+    """The Euclidean length, also where squares would be too large or too small for a float."""
+    peak = float(np.abs(vector).max(initial=0.0))
+    return peak * float(np.linalg.norm(vector / peak)) if peak else 0.0
 
 
 def _top1_agreement(expected: NDArray[Any], actual: NDArray[Any]) -> float | None:

@@ -38,6 +38,8 @@ class BenchmarkSpec:
         """Refuse what can not be measured."""
         if any(batch < 1 for batch in self.batches):
             raise InvalidSpecError(f"batch sizes start at 1, not {min(self.batches)}")
+        if self.warmup_ms < 0:
+            raise InvalidSpecError(f"a warm-up can not last {self.warmup_ms} ms")
         if self.duration_ms < 1 or self.min_iterations < 1 or self.max_iterations < self.min_iterations:
             raise InvalidSpecError("a benchmark needs a duration and at least one iteration")
 
@@ -108,8 +110,8 @@ def summarise(samples_ms: NDArray[np.float64]) -> LatencySummary:
 def percentile(ordered_ms: NDArray[np.float64], percent: float) -> float:
     """Trtexec's percentile: of n ascending samples the one at `max(n - 1 - int((1 - p/100) n), 0)`."""
     count = int(ordered_ms.size)
-    # Rounded first: (1 - 0.9) * 10 is 0.99999… in binary and would pick the wrong sample.
-    above = int(round((1 - percent / 100) * count, 9))
+    # In single precision, as trtexec reckons: of 100 samples its 99th percentile is the largest one.
+    above = int((np.float32(1) - np.float32(percent) / np.float32(100)) * np.float32(count))
     return float(ordered_ms[max(count - 1 - above, 0)])
 
 

@@ -94,11 +94,16 @@ def canonical_json(value: Any) -> bytes:
     string instead. Sets are written as sorted lists.
 
     Raises:
-        InvalidRequestError: the value holds a float or something that is not JSON.
+        InvalidRequestError: the value holds a float, half a character, or something that is not JSON.
     """
-    return json.dumps(
+    text = json.dumps(
         _canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    )
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        # What is not UTF-8 on a command line arrives as halves of surrogate pairs.
+        raise InvalidRequestError(f"not valid text: {text[error.start : error.end]!r}") from error
 
 
 def digest_of_json(value: Any) -> Digest:
@@ -109,7 +114,7 @@ def digest_of_json(value: Any) -> Digest:
 def _canonical(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, str, Enum)):
         # An enum member that is a str or int is written as its plain value, never by its name.
-        return value.value if isinstance(value, Enum) else value
+        return _canonical(value.value) if isinstance(value, Enum) else value
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise InvalidRequestError("canonical JSON wants text as keys")

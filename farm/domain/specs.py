@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm.domain.digests import Digest, canonical_json, digest_of_bytes
 from farm.domain.errors import InvalidSpecError
-from farm.domain.shapes import ShapeRange, shape_text
+from farm.domain.shapes import DYNAMIC, ShapeRange, shape_text
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import DeviceType, Target, ToolchainId
 
@@ -150,16 +150,11 @@ def shapes_at_batch(model: Model, profile: Mapping[str, ShapeRange], batch: int)
     Raises:
         InvalidSpecError: the batch lies outside the profile, or the model's batch is fixed.
     """
+    _check_fixed_batch(model, batch)
     shapes = {}
     for tensor in model.inputs:
         if tensor.name not in profile:
-            shape = tensor.shape
-            if shape and batch not in (shape[0], 1) and not profile:
-                raise InvalidSpecError(
-                    f"the model's batch is fixed at {shape[0]} (input {tensor}): it can not run at {batch}",
-                    hint="Export it with a dynamic batch dimension, or leave --batch out.",
-                )
-            shapes[tensor.name] = shape
+            shapes[tensor.name] = tensor.shape
             continue
         span = profile[tensor.name]
         shape = (batch, *span.opt[1:]) if tensor.shape[:1] == (-1,) else span.opt
@@ -170,3 +165,20 @@ def shapes_at_batch(model: Model, profile: Mapping[str, ShapeRange], batch: int)
             )
         shapes[tensor.name] = shape
     return shapes
+
+
+def _check_fixed_batch(model: Model, batch: int) -> None:
+    """Refuses a batch that would be believed and never run: where no input has a dynamic first dimension.
+
+    Inputs without a batch, such as a time step, may stand beside the one that has it.
+    """
+    sizes = {tensor.shape[0] for tensor in model.inputs if tensor.shape}
+    if DYNAMIC in sizes or batch in (sizes or {1}):
+        return
+    where = (
+        f"fixed at {' or '.join(map(str, sorted(sizes)))}" if sizes else "not there: its inputs are scalars"
+    )
+    raise InvalidSpecError(
+        f"the model's batch is {where}: it can not run at {batch}",
+        hint="Export it with a dynamic batch dimension, or leave --batch out.",
+    )

@@ -18,7 +18,10 @@ from farm.domain.jobs import (
 if TYPE_CHECKING:
     from farm.domain.digests import Digest
     from farm.domain.work import Attempt, AttemptOutcome, Job
-    from farm.services.ports import Database
+    from farm.services.ports import Database, Transaction
+
+#: The code of an attempt that its worker gave back.
+_RELEASED = "Released"
 
 
 def finish_attempt(
@@ -59,15 +62,17 @@ def fail_attempt(
     """
     with database.transaction() as transaction:
         crashes = transaction.jobs.crashes(job.id) + (1 if failure.is_crash else 0)
+        tries = _tries(transaction, attempt)
         state, recorded = next_job_state(
-            failure, attempt=attempt.number, max_attempts=job.request.max_attempts, crashes=crashes
+            failure, attempt=tries, max_attempts=job.request.max_attempts, crashes=crashes
         )
+        state = _as_wished(transaction, job_id=job.id, state=state)
         transaction.jobs.close(
             attempt,
             AttemptState.TIMED_OUT if failure.is_timeout else AttemptState.FAILED,
             state,
             failure=replace(recorded, is_crash=failure.is_crash),
-            retry_in_s=retry_delay_s(attempt.number) if state is JobState.QUEUED else 0.0,
+            retry_in_s=retry_delay_s(tries) if state is JobState.QUEUED else 0.0,
             log=log,
             **facts,
         )
@@ -90,9 +95,10 @@ def release_attempt(database: Database, attempt: Attempt, reason: str, log: Dige
     Raises:
         AttemptSupersededError: the job went on without this attempt.
     """
-    failure = Failure(FailureClass.TRANSIENT, "Released", reason)
+    failure = Failure(FailureClass.TRANSIENT, _RELEASED, reason)
     with database.transaction() as transaction:
-        transaction.jobs.close(attempt, AttemptState.LOST, JobState.QUEUED, failure=failure, log=log)
+        state = _as_wished(transaction, job_id=attempt.job_id, state=JobState.QUEUED)
+        transaction.jobs.close(attempt, AttemptState.LOST, state, failure=failure, log=log)
 
 
 def rescue_expired(database: Database) -> list[tuple[Job, JobState]]:
@@ -114,14 +120,34 @@ def rescue_expired(database: Database) -> list[tuple[Job, JobState]]:
         )
         try:
             with database.transaction() as transaction:
+                still = {silent.id: its_job for its_job, silent in transaction.jobs.expired()}.get(attempt.id)
+                if still is None:
+                    # The worker came back just in time, or somebody else was here first.
+                    continue
                 state, recorded = next_job_state(
-                    failure, attempt=attempt.number, max_attempts=job.request.max_attempts, crashes=0
+                    failure,
+                    attempt=_tries(transaction, attempt),
+                    max_attempts=job.request.max_attempts,
+                    crashes=0,
                 )
-                if job.cancel_requested:
+                if still.cancel_requested:
                     state = JobState.CANCELLED
                 transaction.jobs.close(attempt, AttemptState.LOST, state, failure=recorded)
         except AttemptSupersededError:
-            # Somebody else rescued it, or the worker came back just in time.
+            # Somebody else rescued it at the same moment.
             continue
         rescued.append((job, state))
     return rescued
+
+
+def _tries(transaction: Transaction, attempt: Attempt) -> int:
+    """Which try an attempt is, from 1: those that were given back do not count."""
+    others = [other for other in transaction.jobs.attempts(attempt.job_id) if other.number < attempt.number]
+    return 1 + sum(other.failure is None or other.failure.code != _RELEASED for other in others)
+
+
+def _as_wished(transaction: Transaction, *, job_id: str, state: JobState) -> JobState:
+    """A job that somebody asked to stop is not tried again."""
+    if state is JobState.QUEUED and transaction.jobs.get(job_id).cancel_requested:
+        return JobState.CANCELLED
+    return state

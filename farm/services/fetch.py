@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.domain.errors import InvalidRequestError, NoEngineFitsError
+from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import DeviceKind, DeviceType
 from farm.services.targets import match_devices
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from farm.domain.targets import ToolchainId
     from farm.domain.work import ModelName
     from farm.services.ports import Transaction
+
+#: So many engines are named where none fits.
+_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def find_engine(transaction: Transaction, query: FetchQuery) -> tuple[ModelName,
     wanted_types = _wanted_types(query, {slug: type_ for type_, slug in slugs.items()})
     fitting = [engine for engine in engines if _misfits(engine, query, wanted_types) == []]
     if not fitting:
-        raise NoEngineFitsError(*_explanation(name, engines, query, wanted_types, slugs))
+        raise _no_fit(name, engines, query, wanted_types, slugs)
     precisions = sorted({engine.spec.precision for engine in fitting})
     if len(precisions) > 1:
         raise InvalidRequestError(
@@ -114,24 +118,35 @@ def _misfits(engine: Engine, query: FetchQuery, types: Sequence[DeviceType]) -> 
     return found
 
 
-def _explanation(
+def _no_fit(
     name: ModelName,
     engines: Sequence[Engine],
     query: FetchQuery,
     types: Sequence[DeviceType],
     slugs: dict[DeviceType, str],
-) -> tuple[str]:
-    """What exists, the nearest first, and which part of its key differs."""
-    nearest = sorted(engines, key=lambda engine: (len(_misfits(engine, query, types)), -engine.id))[:5]
-    lines = [
-        f"{slugs[engine.spec.target.device_type]} · {engine.spec.target.toolchain} · {engine.spec.precision}"
-        f" (differs in {' and '.join(_misfits(engine, query, types))})"
-        for engine in nearest
-    ]
+) -> NoEngineFitsError:
+    """Says what exists, the nearest first, and which part of its key differs."""
+    nearest = sorted(engines, key=lambda engine: (len(_misfits(engine, query, types)), -engine.id))
+    # Engines that differ in shapes or options alone look the same here.
+    lines = list(
+        dict.fromkeys(
+            f"{slugs[engine.spec.target.device_type]} · {engine.spec.target.toolchain} · {engine.spec.precision}"
+            f" (differs in {' and '.join(_misfits(engine, query, types))})"
+            for engine in nearest
+        )
+    )
+    more = [f"and {len(lines) - _MOST_SHOWN} more"] if len(lines) > _MOST_SHOWN else []
     wanted = " or ".join(slugs.get(type_, type_.slug) for type_ in types) or f"unknown GPU {query.gpu!r}"
     toolchain = query.toolchain or " or ".join(map(str, query.toolchains))
     asked = " · ".join(filter(None, [wanted, toolchain, query.precision]))
-    return (f"no engine of {name.name}@{name.version} fits {asked}; there are: {'; '.join(lines)}",)
+    there = "; ".join([*lines[:_MOST_SHOWN], *more])
+    if query.gpu and not types:
+        hint = did_you_mean(query.gpu, slugs.values())
+    else:
+        hint = f"`farm submit` builds one that fits; `farm engines {name.name}` lists all there are."
+    return NoEngineFitsError(
+        f"no engine of {name.name}@{name.version} fits {asked}; there are: {there}", hint=hint
+    )
 
 
 def _older_versions(transaction: Transaction, name: ModelName) -> str:

@@ -156,7 +156,8 @@ def _options_by_toolchain(
     """Each toolchain's own options, canonical; one that no toolchain knows is an error."""
     chosen: dict[Any, dict[str, Any]] = {toolchain.id: {} for toolchain in toolchains}
     notes = []
-    for key, value in options.items():
+    # The longer a scope, the more exact: what is said of one toolchain overrules what is said of all.
+    for key, value in sorted(options.items(), key=lambda item: len(item[0].rpartition(":")[0])):
         scope, colon, name = key.partition(":")
         name, scope = (name, scope) if colon else (key, "")
         scoped = [t for t in toolchains if not scope or t.id.matches(scope)]

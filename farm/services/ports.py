@@ -105,8 +105,8 @@ class JobLedger(Protocol):
     def active(self, spec: BuildSpec, request: JobRequest) -> Job | None:
         """The queued or running job that does the same, if there is one."""
 
-    def add(self, spec: BuildSpec, request: JobRequest) -> Job:
-        """Queues a new job."""
+    def add(self, spec: BuildSpec, request: JobRequest, position: int = 0) -> Job:
+        """Queues a new job; of those queued at one moment the lowest position goes first."""
 
     def widen(self, job: Job, request: JobRequest) -> bool:
         """Gives a job that still waits another request; false if it no longer waits."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from farm.domain.errors import ConflictError, InvalidRequestError
+from farm.domain.errors import AccuracyError, ConflictError, InvalidRequestError
 from farm.domain.jobs import JobKind
 from farm.domain.work import Cell, Disposition, JobRequest
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from farm.domain.filing import Engine
+    from farm.domain.filing import Engine, Run
     from farm.domain.models import Model
     from farm.domain.specs import BuildSpec
-    from farm.domain.work import ModelName, Submission
+    from farm.domain.work import Job, ModelName, Submission
     from farm.services.plan import Plan
     from farm.services.ports import ArtifactStore, Database, Transaction
 
@@ -87,15 +87,36 @@ def _cell(transaction: Transaction, position: int, plan: Plan, request: JobReque
     return _answer(transaction, position, plan.cells[position].spec, request)
 
 
-def _answer(transaction: Transaction, position: int, spec: BuildSpec, request: JobRequest) -> Cell:
+def foresee(transaction: Transaction, plan: Plan, job: JobRequest) -> list[tuple[Disposition, Engine | None]]:
+    """What submitting a plan would lead to now, cell by cell, with the engine where there is one."""
+    request = replace(job, benchmark=replace(job.benchmark, batches=plan.batches))
+    found: list[tuple[Disposition, Engine | None]] = []
+    for cell in plan.cells:
+        engine, active, _ = _look(transaction, cell.spec, request)
+        if engine is not None and not needs_measuring(engine, request):
+            found.append((Disposition.BUILT, engine))
+        else:
+            found.append((Disposition.SHARED if active else Disposition.QUEUED, engine))
+    return found
+
+
+def _look(
+    transaction: Transaction, spec: BuildSpec, request: JobRequest
+) -> tuple[Engine | None, Job | None, JobRequest]:
+    """The engine that is there, the job that is at it, and the job that is asked for: a build or a benchmark."""
     # The job before the engine: one that ends between the two looks has filed its engine by the second.
     job = transaction.jobs.active(spec, request)
     engine = transaction.engines.find(spec)
     if engine is not None:
-        if not needs_measuring(engine, request):
-            return Cell(position, spec, Disposition.BUILT, engine.job_id, engine.id)
         request = replace(request, kind=JobKind.BENCHMARK)
         job = transaction.jobs.active(spec, request)
+    return engine, job, request
+
+
+def _answer(transaction: Transaction, position: int, spec: BuildSpec, request: JobRequest) -> Cell:
+    engine, job, request = _look(transaction, spec, request)
+    if engine is not None and not needs_measuring(engine, request):
+        return Cell(position, spec, Disposition.BUILT, engine.job_id, engine.id)
     if job is not None:
         wanted = tuple(sorted({*job.request.benchmark.batches, *request.benchmark.batches}))
         if wanted != job.request.benchmark.batches:
@@ -104,7 +125,7 @@ def _answer(transaction: Transaction, position: int, spec: BuildSpec, request: J
                 job, replace(job.request, benchmark=replace(job.request.benchmark, batches=wanted))
             )
         return Cell(position, spec, Disposition.SHARED, job.id, engine.id if engine else None)
-    job = transaction.jobs.add(spec, request)
+    job = transaction.jobs.add(spec, request, position)
     return Cell(position, spec, Disposition.QUEUED, job.id, engine.id if engine else None)
 
 
@@ -116,7 +137,18 @@ def needs_measuring(engine: Engine, request: JobRequest) -> bool:
     if set(request.benchmark.batches) - engine.measured_batches():
         return True
     wanted = request.verification.inputs_sha256
-    return bool(wanted) and all(run.inputs_sha256 != wanted for run in engine.runs)
+    runs = [run for run in engine.runs if run.accuracy is not None and wanted in ("", run.inputs_sha256)]
+    # The newest on these inputs; another limit than it was built with is checked by verifying once more.
+    return not (runs and _passes(runs[-1], request))
+
+
+def _passes(run: Run, request: JobRequest) -> bool:
+    assert run.accuracy is not None  # noqa: S101 - chosen by it
+    try:
+        request.verification.thresholds.check(run.accuracy)
+    except AccuracyError:
+        return False
+    return True
 
 
 def _summary(name: ModelName, plan: Plan, request: JobRequest) -> dict[str, object]:

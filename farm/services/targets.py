@@ -44,18 +44,20 @@ def resolve_targets(
                 hint=did_you_mean(word, [f"{id_.name}@{id_.version}" for id_ in descriptions]),
             )
     found: list[tuple[str, Target, ToolchainDescription]] = []
+    # What a word names must be served; `all` means what is.
+    is_named = bool(gpus) and ALL not in gpus
     for slug in _slugs(device_types, gpus or [ALL]):
         device_type = device_types[slug]
         ids = [id_ for type_, id_ in known if type_ == device_type]
         chosen = _chosen(ids, toolchains)
-        if not chosen and gpus:
+        if not chosen and is_named:
             raise UnsupportedTargetError(
-                f"no toolchain {' or '.join(toolchains)} has served {slug} yet",
+                f"no {_toolchain_words(toolchains)} has served {slug} yet",
                 hint=f"Known for it: {', '.join(sorted(f'{i.name}@{i.version}' for i in ids)) or 'none'}.",
             )
         found += [(slug, Target(device_type, id_), descriptions[id_]) for id_ in chosen]
     if not found:
-        raise UnsupportedTargetError(f"no toolchain {' or '.join(toolchains)} serves any known device")
+        raise UnsupportedTargetError(f"no {_toolchain_words(toolchains)} serves any known device")
     return found
 
 
@@ -72,31 +74,49 @@ def match_devices(device_types: Mapping[str, DeviceType], word: str) -> list[str
     return [slug for slug in device_types if f"-{plain}-" in f"-{slug}-"]
 
 
+def named_devices(device_types: Mapping[str, DeviceType], word: str) -> list[str]:
+    """The slugs that one word means.
+
+    Raises:
+        UnsupportedTargetError: it means none.
+    """
+    found = match_devices(device_types, word)
+    if not found:
+        raise UnsupportedTargetError(
+            f"unknown GPU {word!r}: no worker with such a device has ever registered",
+            hint=did_you_mean(word, device_types),
+        )
+    return found
+
+
 def _slugs(device_types: Mapping[str, DeviceType], words: Sequence[str]) -> list[str]:
     slugs: list[str] = []
     for word in words:
-        found = match_devices(device_types, word)
-        if not found:
-            raise UnsupportedTargetError(
-                f"unknown GPU {word!r}: no worker with such a device has ever registered",
-                hint=did_you_mean(word, device_types),
-            )
-        slugs += [slug for slug in found if slug not in slugs]
+        slugs += [slug for slug in named_devices(device_types, word) if slug not in slugs]
     return slugs
+
+
+def _toolchain_words(words: Sequence[str]) -> str:
+    return " ".join(filter(None, ["toolchain", " or ".join(words)]))
+
+
+def _age(id_: ToolchainId) -> tuple[tuple[int, ...], str]:
+    """Oldest first; the variant decides between equal versions, so that the choice is always the same."""
+    return id_.version_order, id_.variant
 
 
 def _chosen(ids: Sequence[ToolchainId], words: Sequence[str]) -> list[ToolchainId]:
     if ALL in words:
-        return sorted(ids, key=lambda id_: (id_.name, id_.version_order))
+        return sorted(ids, key=lambda id_: (id_.name, _age(id_)))
     if not words:
         newest: dict[str, ToolchainId] = {}
-        for id_ in sorted(ids, key=lambda id_: id_.version_order):
+        for id_ in sorted(ids, key=_age):
             newest[id_.name] = id_
         return [newest[name] for name in sorted(newest)]
     chosen: list[ToolchainId] = []
     for word in words:
         matching = [id_ for id_ in ids if id_.matches(word)]
-        newest_match = max(matching, key=lambda id_: id_.version_order, default=None)
+        newest_match = max(matching, key=_age, default=None)
         if newest_match is not None and newest_match not in chosen:
             chosen.append(newest_match)
     return chosen

@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
 
 def dedup_sha256(spec: BuildSpec, request: JobRequest) -> str:
-    """What two requests must share to be one job: the key, and for a benchmark what it measures."""
+    """What two requests must share to be one job: the key, and for a benchmark what it measures and checks."""
     parts: list[Any] = [request.kind.value, spec.digest.sha256]
     if request.kind is JobKind.BENCHMARK:
-        parts += [sorted(request.benchmark.batches), request.verification.inputs_sha256]
+        verification = request.verification
+        parts += [
+            sorted(request.benchmark.batches),
+            verification.inputs_sha256,
+            verification.thresholds.as_json(),
+        ]
     return digest_of_json(parts).sha256
 
 

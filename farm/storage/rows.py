@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 def insert_once(connection: Connection, table: Table, **values: Any) -> bool:
     """Inserts a row unless one like it is there, by any unique key; whether it did."""
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
-    return bool(connection.execute(statement).rowcount == 1)
+    # Returned, since the count of an INSERT's rows is not known on PostgreSQL.
+    key = next(iter(table.primary_key))
+    statement = dialect.insert(table).values(**values).on_conflict_do_nothing().returning(key)
+    return connection.execute(statement).first() is not None
 
 
 def failure_values(failure: Failure | None) -> dict[str, str]:

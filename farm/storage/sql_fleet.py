@@ -111,11 +111,8 @@ class SqlFleetCatalog:
         for row in self._connection.execute(query):
             toolchain = ToolchainId(row.name, row.version, row.toolchain_variant)
             served.setdefault(row.worker_id, []).append(Target(_device_type_from_row(row), toolchain))
-        current = dict(
-            self._connection.execute(select(jobs.c.worker_id, jobs.c.id).where(jobs.c.state == "RUNNING"))
-            .tuples()
-            .all()
-        )
+        running = select(jobs.c.worker_id, jobs.c.id).where(jobs.c.state == "RUNNING")
+        current = {row.worker_id: row.id for row in self._connection.execute(running)}
         found = []
         query_workers = (
             select(workers, devices, device_types)

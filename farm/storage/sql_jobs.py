@@ -121,7 +121,7 @@ class SqlJobLedger:
         ).one_or_none()
         return None if row is None else job_from_row(row)
 
-    def add(self, spec: BuildSpec, request: JobRequest) -> Job:
+    def add(self, spec: BuildSpec, request: JobRequest, position: int = 0) -> Job:
         """Queues a new job.
 
         Raises:
@@ -148,6 +148,7 @@ class SqlJobLedger:
             model_sha256=spec.model_sha256,
             device_type_id=self._fleet.device_type_id(spec.target.device_type),
             toolchain_id=self._fleet.toolchain_id(spec.target.toolchain),
+            position=position,
             not_before=DatabaseNow(),
             created_at=DatabaseNow(),
         )
@@ -188,7 +189,7 @@ class SqlJobLedger:
             .where(
                 jobs.c.state == "QUEUED", jobs.c.announced_at.is_(None), jobs.c.not_before <= DatabaseNow()
             )
-            .order_by(jobs.c.created_at)
+            .order_by(jobs.c.created_at, jobs.c.position, jobs.c.id)
             .limit(limit)
         )
         return [job_from_row(row) for row in self._connection.execute(query)]

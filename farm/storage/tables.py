@@ -188,6 +188,8 @@ jobs = Table(
     Column("model_sha256", ForeignKey("models.sha256"), nullable=False, index=True),
     Column("device_type_id", ForeignKey("device_types.id"), nullable=False, index=True),
     Column("toolchain_id", ForeignKey("toolchains.id"), nullable=False, index=True),
+    # Of the cell that first asked for it: jobs of one submission are taken in its order.
+    Column("position", Integer, nullable=False, server_default="0"),
     # The fencing token: the number of the newest attempt.
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("worker_id", AnyText, nullable=False, server_default=""),

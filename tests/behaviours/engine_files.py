@@ -95,7 +95,11 @@ class EngineFilesBehaviour:
     def test_engines_are_listed_oldest_first_and_by_model(self, database: Database) -> None:
         other = a_model("other")
         given_a_model(database, other, "other")
-        specs = [a_build_spec(), a_build_spec(model_sha256=other.digest.sha256), a_build_spec(precision="fp32")]
+        specs = [
+            a_build_spec(),
+            a_build_spec(model_sha256=other.digest.sha256),
+            a_build_spec(precision="fp32"),
+        ]
         for number, spec in enumerate(specs):
             given_a_finished_job(database, spec, outcome=an_outcome(engine=f"plan {number}"))
         with database.reading() as transaction:
@@ -130,7 +134,9 @@ class EngineFilesBehaviour:
     def test_a_benchmark_adds_a_run_to_a_filed_engine(self, database: Database) -> None:
         _, engine_id = given_a_finished_job(database)
         benchmark = an_outcome(engine=None, batches=(2, 4))
-        _, measured = given_a_finished_job(database, request=a_benchmark_request(batches=(2, 4)), outcome=benchmark)
+        _, measured = given_a_finished_job(
+            database, request=a_benchmark_request(batches=(2, 4)), outcome=benchmark
+        )
         assert measured == engine_id
         assert filed(database).measured_batches() == {1, 2, 4, 8}
         assert [m.batch for m in filed(database).runs[-1].measurements] == [2, 4]
@@ -141,7 +147,9 @@ class EngineFilesBehaviour:
             transaction.engines.file(job, attempt, an_outcome(engine=None))
 
     def test_an_engine_that_could_not_be_run_has_no_runs(self, database: Database) -> None:
-        unverified = an_outcome(accuracy=None, measurements=(), samples=None, unverified_reason="no such GPU here")
+        unverified = an_outcome(
+            accuracy=None, measurements=(), samples=None, unverified_reason="no such GPU here"
+        )
         given_a_finished_job(database, outcome=unverified)
         assert filed(database).runs == ()
         assert not filed(database).is_verified

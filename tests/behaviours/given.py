@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from farm.domain.jobs import AttemptState, JobState
+from farm.domain.targets import DeviceKind
 from tests.factories import (
     a_build_spec,
     a_cpu_toolchain,
@@ -57,8 +58,6 @@ def given_a_second_device(database: Database) -> Device:
 
 def given_a_cpu_worker(database: Database) -> None:
     """A worker that offers ONNX Runtime on its CPU."""
-    from farm.domain.targets import DeviceKind
-
     cpu = a_device_type(DeviceKind.CPU)
     device = a_device(cpu, uuid="CPU-0", memory_mib=64_000, driver_version="")
     with database.transaction() as transaction:
@@ -67,7 +66,9 @@ def given_a_cpu_worker(database: Database) -> None:
         )
 
 
-def given_a_queued_job(database: Database, spec: BuildSpec | None = None, request: JobRequest | None = None) -> Job:
+def given_a_queued_job(
+    database: Database, spec: BuildSpec | None = None, request: JobRequest | None = None
+) -> Job:
     """A job that nobody has begun."""
     later()
     with database.transaction() as transaction:
@@ -75,11 +76,18 @@ def given_a_queued_job(database: Database, spec: BuildSpec | None = None, reques
 
 
 def claim(
-    database: Database, job: Job, *, worker_id: str = "w-1", device: Device | None = None, lease_s: float = HOUR_S
+    database: Database,
+    job: Job,
+    *,
+    worker_id: str = "w-1",
+    device: Device | None = None,
+    lease_s: float = HOUR_S,
 ) -> tuple[Job, Attempt]:
     """Takes a job that is there to be taken."""
     with database.transaction() as transaction:
-        taken = transaction.jobs.claim(job.id, worker_id=worker_id, device=device or a_device(), lease_s=lease_s)
+        taken = transaction.jobs.claim(
+            job.id, worker_id=worker_id, device=device or a_device(), lease_s=lease_s
+        )
     assert taken is not None, f"job {job.id} could not be claimed"
     return taken
 
@@ -127,7 +135,9 @@ def fail(
 ) -> None:
     """Ends an attempt with a failure."""
     with database.transaction() as transaction:
-        transaction.jobs.close(attempt, state, job_state, failure=failure or a_failure(), retry_in_s=retry_in_s)
+        transaction.jobs.close(
+            attempt, state, job_state, failure=failure or a_failure(), retry_in_s=retry_in_s
+        )
 
 
 def get_job(database: Database, job: Job) -> Job:

@@ -69,7 +69,9 @@ class JobLedgerBehaviour:
 
     # Submissions.
 
-    def test_a_submission_comes_back_with_its_cells_in_order(self, database: Database, name: ModelName) -> None:
+    def test_a_submission_comes_back_with_its_cells_in_order(
+        self, database: Database, name: ModelName
+    ) -> None:
         jobs = [given_a_queued_job(database, a_build_spec(salt=str(number))) for number in range(3)]
         cells = [Cell(number, job.spec, Disposition.QUEUED, job.id) for number, job in enumerate(jobs)]
         submission = submit(database, name, list(reversed(cells)), user="ada", tags={"team": "vision"})
@@ -94,7 +96,9 @@ class JobLedgerBehaviour:
         with database.reading() as transaction, pytest.raises(NotFoundError):
             transaction.jobs.submission("s-nothing")
 
-    def test_a_beginning_that_several_submissions_share_is_refused(self, database: Database, name: ModelName) -> None:
+    def test_a_beginning_that_several_submissions_share_is_refused(
+        self, database: Database, name: ModelName
+    ) -> None:
         submit(database, name, [])
         submit(database, name, [])
         with database.reading() as transaction, pytest.raises(InvalidRequestError):
@@ -112,7 +116,9 @@ class JobLedgerBehaviour:
 
     def test_spec_and_request_come_back_as_they_were_given(self, database: Database) -> None:
         request = a_job_request(
-            benchmark=BenchmarkSpec(batches=(4, 2), warmup_ms=1, duration_ms=2, min_iterations=3, max_iterations=4),
+            benchmark=BenchmarkSpec(
+                batches=(4, 2), warmup_ms=1, duration_ms=2, min_iterations=3, max_iterations=4
+            ),
             verification=VerificationSpec(a_digest("inputs").sha256, 7, Thresholds(0.5, 20.0, None, 0.75)),
             max_attempts=5,
             deadline_s=60,
@@ -378,7 +384,9 @@ class JobLedgerBehaviour:
     ) -> None:
         job, attempt = given_a_running_job(database)
         with database.transaction() as transaction:
-            transaction.jobs.close(attempt, attempt_state, job_state, log=a_digest("log"), seconds={"build": 1.5})
+            transaction.jobs.close(
+                attempt, attempt_state, job_state, log=a_digest("log"), seconds={"build": 1.5}
+            )
         moved, (closed,) = get_job(database, job), attempts_of(database, job)
         assert (moved.state, moved.lease_until) == (job_state, None)
         assert (moved.finished_at is not None) == job_state.is_terminal
@@ -404,7 +412,9 @@ class JobLedgerBehaviour:
         assert get_job(database, job).failure == a_failure()
         assert attempts_of(database, job)[0].failure == a_failure()
 
-    def test_success_clears_the_failure_of_the_job_and_keeps_that_of_the_attempt(self, database: Database) -> None:
+    def test_success_clears_the_failure_of_the_job_and_keeps_that_of_the_attempt(
+        self, database: Database
+    ) -> None:
         job, attempt = given_a_running_job(database)
         fail(database, attempt, JobState.QUEUED)
         _, second = claim(database, job)
@@ -479,6 +489,18 @@ class JobLedgerBehaviour:
         with pytest.raises(NotFoundError), database.transaction() as transaction:
             transaction.jobs.request_cancel("j-nothing")
 
+    def test_the_submissions_that_wait_for_a_job_are_known(self, database: Database, name: ModelName) -> None:
+        job, other = (given_a_queued_job(database, a_build_spec(salt=salt)) for salt in "ab")
+        cells = [
+            Cell(0, job.spec, Disposition.QUEUED, job.id),
+            Cell(1, other.spec, Disposition.QUEUED, other.id),
+        ]
+        both, one = submit(database, name, cells), submit(database, name, cells[:1])
+        with database.reading() as transaction:
+            assert transaction.jobs.interested(job.id) == {both.id, one.id}
+            assert transaction.jobs.interested(other.id) == {both.id}
+            assert transaction.jobs.interested("j-nothing") == set()
+
     def test_a_failed_job_is_tried_again_as_a_new_one_in_every_cell(
         self, database: Database, name: ModelName
     ) -> None:
@@ -524,7 +546,12 @@ class JobLedgerBehaviour:
 
 
 def submit(
-    database: Database, name: ModelName, cells: list[Cell], *, user: str = "ada", tags: dict[str, str] | None = None
+    database: Database,
+    name: ModelName,
+    cells: list[Cell],
+    *,
+    user: str = "ada",
+    tags: dict[str, str] | None = None,
 ) -> Submission:
     """Files a submission."""
     later()

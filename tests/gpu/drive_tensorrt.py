@@ -233,7 +233,7 @@ def _matches(scratch: Path, precision: str, tolerance: float) -> Any:
     engine = conv_engine(scratch, precision)
     errors = {}
     with loaded(engine) as live:
-        assert [str(tensor) for tensor in live.inputs] == ["x float32 -1x3x32x32"], live.inputs
+        assert [str(tensor) for tensor in live.inputs] == ["x float32 ?x3x32x32"], live.inputs
         assert [tensor.name for tensor in live.outputs] == ["y"], live.outputs
         for batch in (1, 5, 32):
             wanted = reference(scratch / "conv.onnx", images(batch))["y"]
@@ -691,7 +691,7 @@ def main() -> int:
     failed = 0
     for name in list(CHECKS):
         words = [sys.executable, __file__, "--check", name, "--scratch", str(scratch)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
         print(done.stdout, end="", flush=True)
         if done.returncode:
             failed += 1

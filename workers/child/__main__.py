@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
+import select
 import signal
 import sys
 import traceback
@@ -83,6 +85,11 @@ def _failure(error: FarmError, phase: str) -> Failure:
 def _die_with_the_parent() -> None:
     """A child never outlives its supervisor, however that one ends."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # One that ended while this interpreter was starting sends no signal: nobody reads the events any more.
+    events = select.poll()
+    events.register(1, 0)
+    if any(state & select.POLLERR for _, state in events.poll(0)):
+        os._exit(1)
 
 
 if __name__ == "__main__":

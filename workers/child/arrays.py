@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
@@ -30,8 +32,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, AttributeError) as error:
-        raise InvalidSpecError(f"not an .npz file of plain arrays: {path.name} ({error})") from error
+    except (ValueError, OSError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+        raise InvalidSpecError(f"not an .npz file of plain arrays: {path} ({why})") from error
 
 
 def check_inputs(arrays: Mapping[str, NDArray[Any]], inputs: Sequence[Tensor]) -> dict[str, NDArray[Any]]:
@@ -58,6 +61,15 @@ def check_inputs(arrays: Mapping[str, NDArray[Any]], inputs: Sequence[Tensor]) -
             raise InvalidSpecError(
                 f"array {name!r} is {found.dtype.name} {'x'.join(map(str, found.shape))}, "
                 f"which does not fit input {tensor}"
+            )
+        if 0 in found.shape:
+            raise InvalidSpecError(f"array {name!r} holds no samples: {'x'.join(map(str, found.shape))}")
+    if LABELS in arrays and LABELS not in wanted:
+        counts = {len(arrays[name]) for name in wanted if arrays[name].ndim}
+        if arrays[LABELS].ndim != 1 or counts != {len(arrays[LABELS])}:
+            raise InvalidSpecError(
+                f"{arrays[LABELS].size} labels do not fit {' or '.join(map(str, sorted(counts))) or 'no'} samples",
+                hint="`labels` holds one class number per sample.",
             )
     return {name: arrays[name] for name in wanted}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
 import onnxruntime as ort
@@ -11,11 +13,10 @@ from farm.domain.errors import BuildError, InvalidModelError, InvalidSpecError, 
 from farm.domain.models import Tensor
 from farm.domain.targets import DeviceKind, ToolchainId
 from farm.domain.toolchains import BuilderOption, ToolchainDescription
+from workers.toolchains.onnxruntime_files import GRAPH, WEIGHTS, is_large, pack, unpacked
 from workers.toolchains.toolchain import BuildInput, BuildOutput, IterationTimes, TimedSession
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from workers.toolchains.toolchain import LoadedEngine, Progress, Toolchain
@@ -28,7 +29,12 @@ _LEVELS = {
 }
 _DTYPES = {"float": "float32", "double": "float64"}
 _PROVIDERS = ["CPUExecutionProvider"]
-_LATER = "needs typed conversion of the model, which this toolchain does not support yet; nearest: fp32"
+_WEIGHTS_FILE = "session.optimized_model_external_initializers_file_name"
+# Seen with ONNX Runtime 1.31: a model converted to FP16 is optimized back to FP32 kernels on FP32
+# copies of the rounded weights, so such an engine would be less accurate and no faster or smaller.
+_IN_FP32 = (
+    "is not supported yet by this toolchain: the CPU execution provider computes in fp32; nearest: fp32"
+)
 
 
 class OnnxRuntimeToolchain:
@@ -41,7 +47,8 @@ class OnnxRuntimeToolchain:
             precisions={
                 "fp32": "",
                 "tf32": "a CPU has no TF32; nearest: fp32",
-                **dict.fromkeys(("fp16", "bf16", "int8"), _LATER),
+                **{name: f"{name} {_IN_FP32}" for name in ("fp16", "bf16")},
+                "int8": "int8 is not supported yet by this toolchain; nearest: fp32",
                 "fp8": "the CPU execution provider has no FP8; nearest: fp32",
             },
             options=(
@@ -68,9 +75,15 @@ class OnnxRuntimeToolchain:
         options = _session_options()
         level = str(build.builder_config.get("graph_optimization_level", "ALL"))
         options.graph_optimization_level = _LEVELS[level]
-        options.optimized_model_filepath = str(build.engine_path)
-        # One file whatever the size, as long as protobuf can hold it: an engine is one artifact.
-        _new_session(build.model_path, options)
+        if is_large(build.model_path):
+            with tempfile.TemporaryDirectory(dir=build.engine_path.parent) as folder:
+                options.optimized_model_filepath = str(Path(folder) / GRAPH)
+                options.add_session_config_entry(_WEIGHTS_FILE, WEIGHTS)
+                _new_session(build.model_path, options)
+                pack([Path(folder) / GRAPH, Path(folder) / WEIGHTS], build.engine_path)
+        else:
+            options.optimized_model_filepath = str(build.engine_path)
+            _new_session(build.model_path, options)
         return BuildOutput(
             precision_note="FP32, CPUExecutionProvider",
             details={"graph_optimization_level": level},
@@ -89,7 +102,8 @@ class _LoadedModel:
     """An ONNX Runtime session."""
 
     def __init__(self, path: Path) -> None:
-        self._session: Any = _new_session(path, _session_options())
+        with unpacked(path) as graph:
+            self._session: Any = _new_session(graph, _session_options())
         self.inputs = tuple(map(_tensor, self._session.get_inputs()))
         self.outputs = tuple(map(_tensor, self._session.get_outputs()))
 

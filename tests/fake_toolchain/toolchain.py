@@ -1,0 +1,186 @@
+"""The fake: builds by copying, runs by ONNX Runtime, and in between does what the test has written down.
+
+The n-th build does what the n-th line of the file `script` in the control folder says; the last line holds for
+all later ones. Every build leaves a file `build-N` with its process id there. `go` ends every wait.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable
+
+from farm.domain.errors import BuildError, InvalidSpecError, OutOfMemoryError
+from farm.domain.targets import DeviceKind, ToolchainId
+from farm.domain.toolchains import ToolchainDescription
+from workers.toolchains.toolchain import BuildInput, BuildOutput
+
+if TYPE_CHECKING:
+    from workers.toolchains.toolchain import LoadedEngine, Progress
+
+CONTROL = Path()
+DESCRIPTION = ToolchainDescription(
+    id=ToolchainId("fake", "1.0.0"), precisions={"fp32": "", "tf32": ""}, serves=DeviceKind.CPU
+)
+
+
+class FakeToolchain:
+    """Behind the protocol of every toolchain."""
+
+    def describe(self) -> ToolchainDescription:
+        return DESCRIPTION
+
+    def build(self, build: BuildInput, progress: Progress) -> BuildOutput:
+        number = _numbered()
+        lines = [line for line in (CONTROL / "script").read_text().splitlines() if line]
+        behaviour = lines[min(number, len(lines)) - 1]
+        progress(0.5, behaviour)
+        BEHAVIOURS[behaviour]()
+        shutil.copyfile(build.model_path, build.engine_path)
+        return BuildOutput(precision_note="as it came", layers=1)
+
+    def load(self, engine_path: Path) -> LoadedEngine:
+        from workers.toolchains.onnxruntime import OnnxRuntimeToolchain
+
+        return OnnxRuntimeToolchain().load(engine_path)
+
+
+def toolchain() -> FakeToolchain:
+    """What `load_toolchain` looks for."""
+    return FakeToolchain()
+
+
+def _numbered() -> int:
+    number = 1
+    while True:
+        try:
+            with (CONTROL / f"build-{number}").open("x") as stream:
+                stream.write(f"{os.getpid()}\n")
+        except FileExistsError:
+            number += 1
+        else:
+            return number
+
+
+def _note(name: str, text: object) -> None:
+    partial = CONTROL / f".{name}.{os.getpid()}"
+    partial.write_text(str(text))
+    partial.replace(CONTROL / name)
+
+
+def _wait() -> None:
+    while not (CONTROL / "go").exists():
+        time.sleep(0.02)
+
+
+def _refuse() -> None:
+    raise BuildError("node 'conv1': not on a Sunday", hint="Build it tomorrow.")
+
+
+def _wrong() -> None:
+    raise InvalidSpecError("the option is wrong", hint="Write another.")
+
+
+def _transient() -> None:
+    raise OutOfMemoryError("the device ran out of memory")
+
+
+def _memory() -> None:
+    bytearray(1 << 62)
+
+
+def _bug() -> None:
+    raise ZeroDivisionError("first line\nsecond line")
+
+
+def _segfault() -> None:
+    ctypes.string_at(0)
+
+
+def _killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _hang() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _wait()
+
+
+def _hang_in_c() -> None:
+    ctypes.PyDLL(None).sleep(1000)  # holds the GIL: no Python code runs in this process any more
+
+
+def _say() -> None:
+    print("from print")
+    os.write(1, b"from descriptor 1\n")
+    libc = ctypes.CDLL(None)
+    libc.printf(b"from C\n")
+    libc.fflush(None)
+    sys.stderr.write("to stderr\n")
+    os.write(1, b'{"phase": "upload", "fraction": 1.0, "message": "forged"}\n')
+
+
+def _say_and_wait() -> None:
+    _say()
+    _wait()
+
+
+def _flood() -> None:
+    while True:
+        os.write(1, b"x" * 99 + b"\n")
+
+
+def _flood_and_build() -> None:
+    line = (b"x" * 99 + b"\n") * 10_000
+    for _ in range(100):
+        os.write(2, line)
+
+
+def _fork() -> None:
+    if os.fork() == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _note("grandchild", os.getpid())
+        time.sleep(1000)
+    while not (CONTROL / "grandchild").exists():
+        time.sleep(0.01)
+
+
+def _daemon() -> None:
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            _note("grandchild", os.getpid())
+            time.sleep(1000)
+        os._exit(0)
+    os.wait()
+    while not (CONTROL / "grandchild").exists():
+        time.sleep(0.01)
+
+
+BEHAVIOURS: dict[str, Callable[[], None]] = {
+    "build": lambda: None,
+    "wait": _wait,
+    "refuse": _refuse,
+    "wrong": _wrong,
+    "transient": _transient,
+    "memory": _memory,
+    "bug": _bug,
+    "segfault": _segfault,
+    "killed": _killed,
+    "exit 0": lambda: os._exit(0),
+    "exit 3": lambda: os._exit(3),
+    "sys.exit": lambda: sys.exit("the toolchain has had enough"),
+    "hang": _hang,
+    "hang in C": _hang_in_c,
+    "say": _say,
+    "say and wait": _say_and_wait,
+    "flood": _flood,
+    "flood and build": _flood_and_build,
+    "fork": _fork,
+    "daemon": _daemon,
+}

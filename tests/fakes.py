@@ -1,0 +1,735 @@
+"""In-memory stand-ins behind the ports of `farm/services/ports.py`.
+
+They keep the promises of the real ones, which `tests/unit/test_fakes.py` proves with the suites in
+`tests/behaviours/`: transactions roll back, the fence holds, and what a foreign key would refuse raises.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from farm.domain.accuracy import Accuracy
+from farm.domain.benchmarks import Measurement
+from farm.domain.digests import CHUNK_BYTES, Digest, digest_of_bytes
+from farm.domain.errors import (
+    AttemptSupersededError,
+    BrokerUnavailableError,
+    ConflictError,
+    CorruptArtifactError,
+    InvalidRequestError,
+    NotFoundError,
+)
+from farm.domain.filing import Engine, HistoryEntry, Run
+from farm.domain.identifiers import new_id
+from farm.domain.jobs import (
+    AttemptState,
+    JobKind,
+    JobState,
+    Phase,
+    check_attempt_transition,
+    check_job_transition,
+)
+from farm.domain.suggestions import did_you_mean
+from farm.domain.targets import Target
+from farm.domain.work import Attempt, Cell, Job, ModelName, Submission, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from farm.domain.jobs import Failure
+    from farm.domain.models import Model
+    from farm.domain.specs import BuildSpec
+    from farm.domain.targets import Device, DeviceType, ToolchainId
+    from farm.domain.toolchains import ToolchainDescription
+    from farm.domain.work import AttemptOutcome, JobRequest, WorkerRegistration
+
+WORKER_SILENCE_S = 30
+
+
+@dataclass
+class _WorkerRow:
+    registration: WorkerRegistration
+    started_at: datetime
+    heartbeat_at: datetime
+    stopped_at: datetime | None = None
+
+
+@dataclass
+class _JobRow:
+    job: Job
+    position: int
+    announced_at: datetime | None = None
+
+
+@dataclass
+class _AttemptRow:
+    attempt: Attempt
+    is_crash: bool = False
+    log: str = ""
+
+
+@dataclass
+class _Tables:
+    models: dict[str, Model] = field(default_factory=dict)
+    names: list[ModelName] = field(default_factory=list)
+    slugs: dict[str, DeviceType] = field(default_factory=dict)
+    devices: dict[str, Device] = field(default_factory=dict)
+    toolchains: dict[ToolchainId, ToolchainDescription] = field(default_factory=dict)
+    targets: set[tuple[DeviceType, ToolchainId]] = field(default_factory=set)
+    workers: dict[str, _WorkerRow] = field(default_factory=dict)
+    submissions: dict[str, Submission] = field(default_factory=dict)
+    jobs: dict[str, _JobRow] = field(default_factory=dict)
+    attempts: dict[int, _AttemptRow] = field(default_factory=dict)
+    engines: dict[int, Engine] = field(default_factory=dict)
+    artifacts: dict[str, Digest] = field(default_factory=dict)
+    timing_caches: dict[tuple[Target, str], Digest] = field(default_factory=dict)
+
+
+class InMemoryDatabase:
+    """Implements `Database`.
+
+    Attributes:
+        clock: what `now()` says. It goes on by a millisecond with every transaction that writes, so
+            that nothing happens at the same time; a test sets it, or lets time go by with `advance`.
+        before_writing: called before every transaction that writes, such as to let somebody else go first.
+    """
+
+    def __init__(self) -> None:
+        self.clock = datetime(2026, 1, 1, tzinfo=UTC)
+        self.before_writing: Callable[[], None] | None = None
+        self._tables = _Tables()
+
+    def advance(self, seconds: float) -> None:
+        """Lets time go by."""
+        self.clock += timedelta(seconds=seconds)
+
+    @contextmanager
+    def transaction(self) -> Iterator[InMemoryTransaction]:
+        """A transaction that writes; all is as before if the block raises."""
+        self._let_others_go_first()
+        self.advance(0.001)
+        before = copy.deepcopy(self._tables)
+        try:
+            yield InMemoryTransaction(self, self._tables)
+        except BaseException:
+            self._tables = before
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[InMemoryTransaction]:
+        """A transaction that only reads: what it writes is lost."""
+        yield InMemoryTransaction(self, copy.deepcopy(self._tables))
+
+    def _let_others_go_first(self) -> None:
+        others, self.before_writing = self.before_writing, None
+        if others is not None:
+            others()
+
+
+class InMemoryTransaction:
+    """Implements `Transaction`."""
+
+    def __init__(self, database: InMemoryDatabase, tables: _Tables) -> None:
+        self._database = database
+        self.models = InMemoryModelCatalog(tables, self.now)
+        self.fleet = InMemoryFleetCatalog(tables, self.now)
+        self.jobs = InMemoryJobLedger(tables, self.now)
+        self.engines = InMemoryEngineFiles(tables, self.now)
+
+    def now(self) -> datetime:
+        """The only clock."""
+        return self._database.clock
+
+
+class InMemoryModelCatalog:
+    """Implements `ModelCatalog`."""
+
+    def __init__(self, tables: _Tables, now: Callable[[], datetime]) -> None:
+        self._tables = tables
+        self._now = now
+
+    def add(self, model: Model) -> None:
+        """The same content twice is the same model."""
+        for file in model.files:
+            self._tables.artifacts.setdefault(file.digest.sha256, file.digest)
+        self._tables.models.setdefault(model.digest.sha256, model)
+
+    def get(self, sha256: str) -> Model:
+        """A model by its content."""
+        if sha256 not in self._tables.models:
+            raise NotFoundError(f"no model {sha256[:12]} is filed")
+        return self._tables.models[sha256]
+
+    def name(self, name: str, sha256: str) -> ModelName:
+        """The latest version, or a new one for other content."""
+        versions = self._versions(name)
+        if versions and versions[-1].model_sha256 == sha256:
+            return versions[-1]
+        added = ModelName(name, len(versions) + 1, self.get(sha256).digest.sha256, self._now())
+        self._tables.names.append(added)
+        return added
+
+    def named(self, reference: str) -> ModelName:
+        """By name, by name and version, or by a digest's first digits."""
+        name, at, version = reference.partition("@")
+        if at and not version.isdecimal():
+            raise InvalidRequestError(f"not a version: {version!r}")
+        versions = self._versions(name)
+        found = [known for known in versions if not at or known.version == int(version)]
+        if not found and len(reference) >= 6:
+            found = [
+                known for known in self._tables.names if known.model_sha256.startswith(reference.lower())
+            ]
+        if not found:
+            hint = f"It has {len(versions)} version(s)." if at and versions else ""
+            known_names = {known.name for known in self._tables.names}
+            raise NotFoundError(
+                f"no model is named {reference!r}", hint=hint or did_you_mean(name, known_names)
+            )
+        return found[-1]
+
+    def names(self) -> list[ModelName]:
+        """Newest last."""
+        return list(self._tables.names)
+
+    def _versions(self, name: str) -> list[ModelName]:
+        return [known for known in self._tables.names if known.name == name]
+
+
+class InMemoryFleetCatalog:
+    """Implements `FleetCatalog`."""
+
+    def __init__(self, tables: _Tables, now: Callable[[], datetime]) -> None:
+        self._tables = tables
+        self._now = now
+
+    def register(self, registration: WorkerRegistration) -> dict[DeviceType, str]:
+        """Files a worker; the slug of each of its device types."""
+        self.describe(registration.device_types, registration.toolchains)
+        self._slug(registration.device.device_type)
+        self._tables.devices[registration.device.uuid] = registration.device
+        self._tables.workers[registration.id] = _WorkerRow(registration, self._now(), self._now())
+        return {device_type: self._slug(device_type) for device_type in registration.device_types}
+
+    def describe(
+        self, device_types: Sequence[DeviceType], toolchains: Sequence[ToolchainDescription]
+    ) -> None:
+        """Files what a machine could serve."""
+        for toolchain in toolchains:
+            self._tables.toolchains[toolchain.id] = toolchain
+        for device_type in device_types:
+            self._slug(device_type)
+            self._tables.targets |= {(device_type, t.id) for t in toolchains if t.can_serve(device_type)}
+
+    def beat(self, worker_id: str) -> None:
+        """Notes that a worker lives."""
+        if worker_id in self._tables.workers:
+            self._tables.workers[worker_id].heartbeat_at = self._now()
+            self._tables.workers[worker_id].stopped_at = None
+
+    def stop(self, worker_id: str) -> None:
+        """Notes that a worker has left."""
+        if worker_id in self._tables.workers:
+            self._tables.workers[worker_id].stopped_at = self._now()
+
+    def workers(self) -> list[Worker]:
+        """The live ones first."""
+        found = [self._worker(row) for row in self._tables.workers.values()]
+        return sorted(found, key=lambda worker: not worker.is_live)
+
+    def device_types(self) -> dict[str, DeviceType]:
+        """By slug."""
+        return dict(sorted(self._tables.slugs.items(), key=lambda item: (item[1].kind.value, item[0])))
+
+    def devices(self) -> list[Device]:
+        """By host and index."""
+        return sorted(self._tables.devices.values(), key=lambda device: (device.host, device.index))
+
+    def toolchains(self) -> list[ToolchainDescription]:
+        """By name."""
+        return sorted(self._tables.toolchains.values(), key=lambda toolchain: toolchain.id.name)
+
+    def known_targets(self) -> set[tuple[DeviceType, ToolchainId]]:
+        """Every pair that some machine has been able to serve."""
+        return set(self._tables.targets)
+
+    def _slug(self, device_type: DeviceType) -> str:
+        for slug, known in self._tables.slugs.items():
+            if known == device_type:
+                return slug
+        slug = device_type.distinct_slug if device_type.slug in self._tables.slugs else device_type.slug
+        self._tables.slugs[slug] = device_type
+        return slug
+
+    def _worker(self, row: _WorkerRow) -> Worker:
+        registration = row.registration
+        targets = tuple(Target(device_type, toolchain.id) for device_type, toolchain in registration.targets)
+        silence = self._now() - row.heartbeat_at
+        is_live = row.stopped_at is None and silence < timedelta(seconds=WORKER_SILENCE_S)
+        running = [
+            row.job.id
+            for row in self._tables.jobs.values()
+            if row.job.state is JobState.RUNNING and row.job.worker_id == registration.id
+        ]
+        return Worker(
+            id=registration.id,
+            host=registration.host,
+            pid=registration.pid,
+            device=self._tables.devices[registration.device.uuid],
+            toolchains=tuple(sorted({target.toolchain for target in targets})),
+            targets=targets,
+            started_at=row.started_at,
+            heartbeat_at=row.heartbeat_at,
+            stopped_at=row.stopped_at,
+            is_live=is_live,
+            current_job=running[-1] if running and is_live else "",
+        )
+
+
+class InMemoryJobLedger:
+    """Implements `JobLedger`."""
+
+    def __init__(self, tables: _Tables, now: Callable[[], datetime]) -> None:
+        self._tables = tables
+        self._now = now
+
+    def add_submission(
+        self,
+        *,
+        name: ModelName,
+        user: str,
+        tags: dict[str, str],
+        cells: Sequence[Cell],
+        request: dict[str, Any],
+    ) -> Submission:
+        """Files a request with its cells."""
+        for cell in cells:
+            assert cell.job_id in self._tables.jobs or cell.engine_id in self._tables.engines
+        submission = Submission(
+            id=new_id("s"),
+            model_name=name.name,
+            model_version=name.version,
+            model_sha256=self._tables.models[name.model_sha256].digest.sha256,
+            user=user,
+            created_at=self._now(),
+            tags=tags,
+            cells=tuple(sorted(cells, key=lambda cell: cell.position)),
+        )
+        self._tables.submissions[submission.id] = submission
+        return submission
+
+    def submission(self, submission_id: str) -> Submission:
+        """By its id or the id's beginning."""
+        return self._tables.submissions[_full_id(self._tables.submissions, submission_id, "submission")]
+
+    def submissions(self, limit: int) -> list[Submission]:
+        """Newest first."""
+        return list(self._tables.submissions.values())[: -limit - 1 : -1]
+
+    def active(self, spec: BuildSpec, request: JobRequest) -> Job | None:
+        """The queued or running job that does the same."""
+        wanted = _same_work(spec, request)
+        for row in self._tables.jobs.values():
+            if not row.job.state.is_terminal and _same_work(row.job.spec, row.job.request) == wanted:
+                return row.job
+        return None
+
+    def add(self, spec: BuildSpec, request: JobRequest, position: int = 0) -> Job:
+        """Queues a new job; of those queued at one moment the lowest position goes first."""
+        assert spec.model_sha256 in self._tables.models
+        assert spec.target.toolchain in self._tables.toolchains
+        if self.active(spec, request) is not None:
+            raise ConflictError("the same build was queued at this moment")
+        now = self._now()
+        job = Job(new_id("j"), JobState.QUEUED, spec, request, 0, created_at=now, not_before=now)
+        self._tables.jobs[job.id] = _JobRow(job, position)
+        return job
+
+    def widen(self, job: Job, request: JobRequest) -> bool:
+        """Only a job that still waits takes another request."""
+        if self.get(job.id).state is not JobState.QUEUED:
+            return False
+        self._change(job.id, request=request)
+        return True
+
+    def get(self, job_id: str) -> Job:
+        """By its id or the id's beginning."""
+        return self._tables.jobs[_full_id(self._tables.jobs, job_id, "job")].job
+
+    def jobs(self, *, states: Sequence[JobState] = (), limit: int = 1000) -> list[Job]:
+        """Newest first."""
+        found = [row.job for row in self._tables.jobs.values() if not states or row.job.state in states]
+        return sorted(found, key=lambda job: job.created_at, reverse=True)[:limit]
+
+    def unannounced(self, limit: int) -> list[Job]:
+        """Oldest first."""
+        found = [
+            row
+            for row in self._tables.jobs.values()
+            if row.job.state is JobState.QUEUED and row.announced_at is None and self._is_due(row.job)
+        ]
+        found.sort(key=lambda row: (row.job.created_at, row.position))
+        return [row.job for row in found[:limit]]
+
+    def mark_announced(self, job_ids: Sequence[str]) -> None:
+        """Notes that their queues were told."""
+        for job_id in job_ids:
+            self._tables.jobs[job_id].announced_at = self._now()
+
+    def forget_announcements(self, older_than_s: float) -> int:
+        """Makes queued jobs unannounced again."""
+        limit = self._now() - timedelta(seconds=older_than_s)
+        forgotten = 0
+        for row in self._tables.jobs.values():
+            if (
+                row.job.state is JobState.QUEUED
+                and row.announced_at is not None
+                and row.announced_at <= limit
+            ):
+                row.announced_at = None
+                forgotten += 1
+        return forgotten
+
+    def claim(
+        self, job_id: str, *, worker_id: str, device: Device, lease_s: float
+    ) -> tuple[Job, Attempt] | None:
+        """Takes a job that waits and is due."""
+        row = self._tables.jobs.get(job_id)
+        if row is None or row.job.state is not JobState.QUEUED or not self._is_due(row.job):
+            return None
+        assert device.uuid in self._tables.devices
+        self._change(
+            job_id,
+            state=JobState.RUNNING,
+            attempts=row.job.attempts + 1,
+            worker_id=worker_id,
+            lease_until=self._now() + timedelta(seconds=lease_s),
+        )
+        attempt = Attempt(
+            id=len(self._tables.attempts) + 1,
+            job_id=job_id,
+            number=row.job.attempts,
+            state=AttemptState.RUNNING,
+            worker_id=worker_id,
+            host=device.host,
+            device_uuid=device.uuid,
+            driver_version=device.driver_version,
+            phase="",
+            fraction=None,
+            message="",
+            claimed_at=self._now(),
+            finished_at=None,
+            failure=None,
+            log=None,
+            seconds={},
+        )
+        self._tables.attempts[attempt.id] = _AttemptRow(attempt)
+        return row.job, attempt
+
+    def heartbeat(self, attempt: Attempt, lease_s: float) -> bool:
+        """Renews the lease; true if cancellation was asked for."""
+        self._fence(attempt)
+        self._change(attempt.job_id, lease_until=self._now() + timedelta(seconds=lease_s))
+        return self.get(attempt.job_id).cancel_requested
+
+    def report(self, attempt: Attempt, phase: Phase, fraction: float | None, message: str) -> None:
+        """Notes where an attempt stands."""
+        self._fence(attempt)
+        row = self._tables.attempts[attempt.id]
+        row.attempt = replace(row.attempt, phase=phase.value, fraction=fraction, message=message[:500])
+
+    def append_log(self, attempt: Attempt, text: str) -> None:
+        """Adds to the live log."""
+        self._tables.attempts[attempt.id].log += text.replace("\0", "")
+
+    def live_log(self, attempt: Attempt) -> str:
+        """The live log so far."""
+        return self._tables.attempts[attempt.id].log
+
+    def close(
+        self,
+        attempt: Attempt,
+        state: AttemptState,
+        job_state: JobState,
+        *,
+        failure: Failure | None = None,
+        retry_in_s: float = 0.0,
+        log: Digest | None = None,
+        seconds: dict[str, float] | None = None,
+        environment: dict[str, Any] | None = None,
+    ) -> None:
+        """Ends an attempt, and moves its job."""
+        check_attempt_transition(AttemptState.RUNNING, state)
+        check_job_transition(JobState.RUNNING, job_state)
+        self._fence(attempt)
+        now, recorded = self._now(), _recorded(failure)
+        self._change(
+            attempt.job_id,
+            state=job_state,
+            lease_until=None,
+            finished_at=now if job_state.is_terminal else None,
+            not_before=now + timedelta(seconds=retry_in_s),
+            failure=None if job_state is JobState.SUCCEEDED else recorded,
+        )
+        self._tables.jobs[attempt.job_id].announced_at = None
+        row = self._tables.attempts[attempt.id]
+        row.is_crash = bool(failure and failure.is_crash)
+        if log is not None:
+            self._tables.artifacts.setdefault(log.sha256, log)
+            row.log = ""
+        row.attempt = replace(
+            row.attempt, state=state, finished_at=now, failure=recorded, log=log, seconds=seconds or {}
+        )
+
+    def attempts(self, job_id: str) -> list[Attempt]:
+        """Oldest first."""
+        return [row.attempt for row in self._tables.attempts.values() if row.attempt.job_id == job_id]
+
+    def expired(self) -> list[tuple[Job, Attempt]]:
+        """Running jobs whose lease is over."""
+        running = [row.job for row in self._tables.jobs.values() if row.job.lease_until is not None]
+        return [
+            (job, self.attempts(job.id)[-1])
+            for job in running
+            if job.lease_until is not None and job.lease_until < self._now()
+        ]
+
+    def crashes(self, job_id: str) -> int:
+        """How many attempts died by a signal."""
+        return sum(row.is_crash for row in self._tables.attempts.values() if row.attempt.job_id == job_id)
+
+    def interested(self, job_id: str) -> set[str]:
+        """The submissions that have a cell of a job."""
+        return {
+            submission.id
+            for submission in self._tables.submissions.values()
+            if any(cell.job_id == job_id for cell in submission.cells)
+        }
+
+    def request_cancel(self, job_id: str) -> Job:
+        """Cancels a queued job at once, and asks a running one to stop."""
+        job = self.get(job_id)
+        if job.state.is_terminal:
+            raise ConflictError(f"job {job.id} has ended already: {job.state.value}")
+        if job.state is JobState.QUEUED:
+            self._change(job.id, state=JobState.CANCELLED, finished_at=self._now())
+        self._change(job.id, cancel_requested=True)
+        return self.get(job.id)
+
+    def requeue(self, job_id: str) -> Job:
+        """Queues what failed or was cancelled again, as a new job in every cell of the old one."""
+        old = self.get(job_id)
+        if old.state not in (JobState.FAILED, JobState.CANCELLED):
+            raise ConflictError(f"job {old.id} is {old.state.value}")
+        job = self.active(old.spec, old.request) or self.add(old.spec, old.request)
+        for submission in self._tables.submissions.values():
+            cells = tuple(
+                replace(cell, job_id=job.id) if cell.job_id == old.id else cell for cell in submission.cells
+            )
+            self._tables.submissions[submission.id] = replace(submission, cells=cells)
+        return job
+
+    def _is_due(self, job: Job) -> bool:
+        return job.not_before is not None and job.not_before <= self._now()
+
+    def _change(self, job_id: str, **changes: Any) -> None:
+        self._tables.jobs[job_id].job = replace(self._tables.jobs[job_id].job, **changes)
+
+    def _fence(self, attempt: Attempt) -> None:
+        job = self._tables.jobs[attempt.job_id].job
+        if job.state is not JobState.RUNNING or job.attempts != attempt.number:
+            raise AttemptSupersededError(f"attempt {attempt.number} no longer runs job {job.id}")
+
+
+class InMemoryEngineFiles:
+    """Implements `EngineFiles`."""
+
+    def __init__(self, tables: _Tables, now: Callable[[], datetime]) -> None:
+        self._tables = tables
+        self._now = now
+
+    def find(self, spec: BuildSpec) -> Engine | None:
+        """The engine under a key."""
+        found = [engine for engine in self._tables.engines.values() if engine.spec.digest == spec.digest]
+        return found[0] if found else None
+
+    def get(self, engine_id: int) -> Engine:
+        """By its number."""
+        if engine_id not in self._tables.engines:
+            raise NotFoundError(f"there is no engine {engine_id}")
+        return self._tables.engines[engine_id]
+
+    def engines(self, *, model_sha256: str | None = None) -> list[Engine]:
+        """Oldest first."""
+        engines = self._tables.engines.values()
+        return [engine for engine in engines if model_sha256 in (None, engine.spec.model_sha256)]
+
+    def file(self, job: Job, attempt: Attempt, outcome: AttemptOutcome) -> int:
+        """The first under a key keeps its bytes; every measured outcome adds a run."""
+        engine = self.find(job.spec)
+        if engine is None and outcome.engine is None:
+            raise NotFoundError(f"job {job.id} measured an engine that is not filed")
+        if engine is None:
+            engine = self._new_engine(job, outcome, outcome.engine)
+        if outcome.engine is not None:
+            self.add_artifact(outcome.engine, "engine")
+        if outcome.accuracy is not None or outcome.measurements:
+            engine = replace(engine, runs=(*engine.runs, self._new_run(engine, job, attempt, outcome)))
+        self._tables.engines[engine.id] = engine
+        return engine.id
+
+    def history(self, *, name: str, since: datetime | None, include_tainted: bool) -> list[HistoryEntry]:
+        """Newest last."""
+        found = [
+            HistoryEntry(name, version.version, engine, run, measurement)
+            for version in self._tables.names
+            if version.name == name
+            for engine in self.engines(model_sha256=version.model_sha256)
+            for run in engine.runs
+            if (since is None or run.started_at >= since) and (include_tainted or not run.taints)
+            for measurement in run.measurements
+        ]
+        return sorted(found, key=lambda entry: (entry.run.started_at, entry.run.id, entry.measurement.batch))
+
+    def timing_cache(self, target: Target, flags: str) -> Digest | None:
+        """The one that was kept last."""
+        return self._tables.timing_caches.get((target, flags))
+
+    def keep_timing_cache(self, target: Target, flags: str, cache: Digest) -> None:
+        """In place of the one before."""
+        self.add_artifact(cache, "timing-cache")
+        self._tables.timing_caches[target, flags] = cache
+
+    def artifact(self, sha256: str) -> Digest:
+        """The whole digest of an artifact that was noted."""
+        if sha256 not in self._tables.artifacts:
+            raise NotFoundError(f"no artifact {sha256[:12]} is filed")
+        return self._tables.artifacts[sha256]
+
+    def add_artifact(self, digest: Digest, kind: str) -> None:
+        """Notes an artifact."""
+        self._tables.artifacts.setdefault(digest.sha256, digest)
+
+    def _new_engine(self, job: Job, outcome: AttemptOutcome, digest: Digest | None) -> Engine:
+        assert digest is not None
+        return Engine(
+            id=len(self._tables.engines) + 1,
+            spec=job.spec,
+            digest=digest,
+            build_s=outcome.seconds.get("build", 0.0),
+            precision_note=outcome.build.get("precision_note", ""),
+            device_memory_bytes=outcome.build.get("device_memory_bytes", 0),
+            layers=outcome.build.get("layers", 0),
+            unverified_reason=outcome.unverified_reason,
+            job_id=job.id,
+            created_at=self._now(),
+        )
+
+    def _new_run(self, engine: Engine, job: Job, attempt: Attempt, outcome: AttemptOutcome) -> Run:
+        if outcome.samples is not None:
+            self.add_artifact(outcome.samples, "samples")
+        return Run(
+            id=sum(len(known.runs) for known in self._tables.engines.values()) + 1,
+            engine_id=engine.id,
+            device_uuid=attempt.device_uuid,
+            driver_version=attempt.driver_version,
+            host=attempt.host,
+            started_at=self._now(),
+            accuracy=Accuracy.from_json(outcome.accuracy) if outcome.accuracy else None,
+            measurements=tuple(map(Measurement.from_json, outcome.measurements)),
+            samples=outcome.samples,
+            inputs_sha256=job.request.verification.inputs_sha256,
+        )
+
+
+class InMemoryArtifactStore:
+    """Implements `ArtifactStore`."""
+
+    def __init__(self) -> None:
+        self._bytes: dict[str, bytes] = {}
+        self.puts = 0
+
+    def put_file(self, path: Path) -> Digest:
+        """Keeps a file's bytes."""
+        return self.put_bytes(path.read_bytes())
+
+    def put_bytes(self, data: bytes) -> Digest:
+        """Keeps a few bytes."""
+        self.puts += 1
+        digest = digest_of_bytes(data)
+        if not self.has(digest):
+            self._bytes[digest.sha256] = data
+        return digest
+
+    def has(self, digest: Digest) -> bool:
+        """Whether the bytes are there, in their full size."""
+        return digest.sha256 in self._bytes and len(self._bytes[digest.sha256]) == digest.size_bytes
+
+    def chunks(self, digest: Digest) -> Iterator[bytes]:
+        """The bytes, checked at the end."""
+        if digest.sha256 not in self._bytes:
+            raise NotFoundError(f"the store has no {digest.short}")
+        data = self._bytes[digest.sha256]
+        for start in range(0, len(data), CHUNK_BYTES):
+            yield data[start : start + CHUNK_BYTES]
+        if digest_of_bytes(data) != digest:
+            raise CorruptArtifactError(f"artifact {digest.short} was altered")
+
+    def fetch(self, digest: Digest, destination: Path, progress: Callable[[int], None] | None = None) -> None:
+        """Writes the bytes to a file, whole or not at all."""
+        data = b""
+        for chunk in self.chunks(digest):
+            data += chunk
+            if progress is not None:
+                progress(len(data))
+        destination.write_bytes(data)
+
+    def spoil(self, digest: Digest, data: bytes) -> None:
+        """Puts other bytes in place of an artifact's."""
+        self._bytes[digest.sha256] = data
+
+
+class RecordingQueue:
+    """Implements `JobQueue`: remembers what it was told.
+
+    Args:
+        breaks_after: how many it takes before the broker goes away.
+    """
+
+    def __init__(self, breaks_after: int | None = None) -> None:
+        self.announced: list[str] = []
+        self._breaks_after = breaks_after
+
+    def announce(self, job: Job) -> None:
+        """Remembers the job's id."""
+        if self._breaks_after is not None and len(self.announced) >= self._breaks_after:
+            raise BrokerUnavailableError("the broker went away")
+        self.announced.append(job.id)
+
+
+def _same_work(spec: BuildSpec, request: JobRequest) -> tuple[object, ...]:
+    """The key, and for a benchmark what it measures."""
+    if request.kind is JobKind.BUILD:
+        return (request.kind, spec.digest)
+    return (request.kind, spec.digest, sorted(request.benchmark.batches), request.verification.inputs_sha256)
+
+
+def _recorded(failure: Failure | None) -> Failure | None:
+    """Whether it was a crash is kept beside the failure, not in it."""
+    return None if failure is None else replace(failure, is_crash=False, is_timeout=False)
+
+
+def _full_id(known: Iterable[str], prefix: str, noun: str) -> str:
+    found = [full for full in known if full.startswith(prefix)]
+    if prefix in found:
+        return prefix
+    if not found:
+        raise NotFoundError(f"there is no {noun} {prefix!r}")
+    if len(found) > 1:
+        raise InvalidRequestError(f"several {noun}s begin with {prefix!r}")
+    return found[0]

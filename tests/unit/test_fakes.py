@@ -1,0 +1,49 @@
+"""The fakes keep the promises of the ports that they stand for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.behaviours.artifact_store import ArtifactStoreBehaviour
+from tests.behaviours.engine_files import EngineFilesBehaviour
+from tests.behaviours.job_ledger import JobLedgerBehaviour
+from tests.behaviours.model_catalog import ModelCatalogBehaviour
+from tests.fakes import InMemoryArtifactStore, InMemoryDatabase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from farm.domain.digests import Digest
+
+
+@pytest.fixture
+def database() -> InMemoryDatabase:
+    return InMemoryDatabase()
+
+
+@pytest.fixture
+def store() -> InMemoryArtifactStore:
+    return InMemoryArtifactStore()
+
+
+@pytest.fixture
+def spoil(store: InMemoryArtifactStore) -> Callable[[Digest, bytes], None]:
+    return store.spoil
+
+
+class TestInMemoryModelCatalog(ModelCatalogBehaviour):
+    """Models and names."""
+
+
+class TestInMemoryJobLedger(JobLedgerBehaviour):
+    """Submissions, jobs and attempts."""
+
+
+class TestInMemoryEngineFiles(EngineFilesBehaviour):
+    """Engines, runs and caches."""
+
+
+class TestInMemoryArtifactStore(ArtifactStoreBehaviour):
+    """Artifacts."""

@@ -1,0 +1,160 @@
+"""From the environment to settings."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from pathlib import Path
+
+import pytest
+
+from farm.domain.errors import InvalidRequestError
+from farm.settings import child_environment, read_settings
+from farm.storage.database import SqlDatabase
+
+
+def test_with_nothing_set_the_farm_lives_in_one_folder_of_the_users() -> None:
+    settings = read_settings(environment={})
+    home = Path.home() / ".local" / "share" / "engine-farm"
+    assert settings.home == home
+    assert settings.database_url == f"sqlite:///{home}/farm.db"
+    assert settings.sqlite_path == home / "farm.db"
+    assert settings.store == home / "artifacts"
+    assert settings.scratch == home / "scratch"
+    assert settings.broker_url == "memory://"
+    assert settings.is_embedded
+    assert settings.host == socket.gethostname()
+    assert settings.lease_s == 30
+
+
+def test_the_desktops_folder_for_data_is_respected() -> None:
+    assert read_settings(environment={"XDG_DATA_HOME": "/data"}).home == Path("/data/engine-farm")
+
+
+def test_every_variable_has_its_place() -> None:
+    settings = read_settings(
+        environment={
+            "FARM_HOME": "/farm",
+            "FARM_DATABASE_URL": "postgresql+psycopg://me@host/farm",
+            "FARM_STORE": "/mnt/store",
+            "FARM_BROKER_URL": "redis://host",
+            "FARM_SCRATCH": "/fast",
+            "FARM_USER": "ada",
+            "FARM_LEASE_S": "12.5",
+        }
+    )
+    assert settings.home == Path("/farm")
+    assert settings.database_url == "postgresql+psycopg://me@host/farm"
+    assert settings.sqlite_path is None
+    assert settings.store == Path("/mnt/store")
+    assert settings.broker_url == "redis://host"
+    assert not settings.is_embedded
+    assert settings.scratch == Path("/fast")
+    assert settings.user == "ada"
+    assert settings.lease_s == 12.5
+
+
+def test_an_empty_variable_is_as_good_as_none() -> None:
+    names = ("HOME", "DATABASE_URL", "STORE", "BROKER_URL", "SCRATCH", "USER", "LEASE_S")
+    assert read_settings(environment={f"FARM_{name}": "" for name in names}) == read_settings(environment={})
+
+
+def test_an_explicit_home_wins_over_the_environments() -> None:
+    settings = read_settings(Path("/explicit"), {"FARM_HOME": "/farm"})
+    assert settings.home == Path("/explicit")
+    assert settings.store == Path("/explicit/artifacts")
+    assert settings.sqlite_path == Path("/explicit/farm.db")
+
+
+def test_an_explicit_home_leaves_the_other_variables_alone() -> None:
+    settings = read_settings(
+        Path("/explicit"), {"FARM_STORE": "/mnt/store", "FARM_DATABASE_URL": "sqlite:////x/y.db"}
+    )
+    assert settings.store == Path("/mnt/store")
+    assert settings.sqlite_path == Path("/x/y.db")
+
+
+def test_folders_are_absolute_and_a_tilde_is_the_users_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = read_settings(
+        environment={"FARM_HOME": "here", "FARM_STORE": "~/store", "FARM_SCRATCH": "../fast"}
+    )
+    assert settings.home == tmp_path / "here"
+    assert settings.store == Path.home() / "store"
+    assert settings.scratch.is_absolute()
+
+
+def test_without_a_variable_the_user_is_who_is_logged_in() -> None:
+    assert read_settings(environment={}).user == getpass.getuser()
+
+
+def test_a_user_id_without_an_account_is_a_user_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(getpass, "getuser", unknown)
+    assert read_settings(environment={}).user.isdecimal()
+
+
+def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", unknown)
+    with pytest.raises(InvalidRequestError, match="no home folder") as caught:
+        read_settings(environment={})
+    assert "FARM_HOME" in caught.value.hint
+    assert read_settings(environment={"FARM_HOME": "/farm"}).home == Path("/farm")
+
+
+@pytest.mark.parametrize("lease", ["soon", "0", "-1", "nan", "inf", "30s"])
+def test_a_lease_that_is_no_time_is_refused(lease: str) -> None:
+    with pytest.raises(InvalidRequestError, match="FARM_LEASE_S"):
+        read_settings(environment={"FARM_LEASE_S": lease})
+
+
+@pytest.mark.parametrize("variable", ["FARM_HOME", "FARM_STORE", "FARM_SCRATCH"])
+@pytest.mark.parametrize("text", ["s3://bucket/key", "file:///store", "~nobody-of-that-name/store"])
+def test_what_is_no_folder_is_refused(variable: str, text: str) -> None:
+    with pytest.raises(InvalidRequestError, match=variable):
+        read_settings(environment={variable: text})
+
+
+@pytest.mark.parametrize("name", ["plain", "a b", "50%", "50%41", "what?", "a=b&c", "#1", "ünï", "a:b@c"])
+def test_a_home_of_any_name_has_its_database_in_it(tmp_path: Path, name: str) -> None:
+    home = tmp_path / name
+    home.mkdir()
+    settings = read_settings(home, {})
+    assert settings.sqlite_path == home / "farm.db"
+    database = SqlDatabase(settings.database_url)
+    with database.reading() as transaction:
+        transaction.now()
+    database.close()
+    assert [path.name for path in home.iterdir()][:1] == ["farm.db"]
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:////abs/farm.db", "/abs/farm.db"),
+        ("sqlite:///farm.db", "farm.db"),
+        ("sqlite+pysqlite:////abs/farm.db", "/abs/farm.db"),
+        ("sqlite:////abs/farm.db?timeout=3", "/abs/farm.db"),
+        ("postgresql://host/sqlite:///farm.db", None),
+        ("sqlite://", None),
+    ],
+)
+def test_the_databases_file_is_known_if_it_is_one(url: str, path: str | None) -> None:
+    settings = read_settings(environment={"FARM_DATABASE_URL": url})
+    assert settings.sqlite_path == (Path(path) if path else None)
+
+
+def test_a_child_gets_this_environment_without_the_farms_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARM_DATABASE_URL", "postgresql://me:secret@host/farm")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/tensorrt/lib")
+    environment = child_environment({"CUDA_VISIBLE_DEVICES": "GPU-0"})
+    assert not [name for name in environment if name.startswith("FARM_")]
+    assert environment["LD_LIBRARY_PATH"] == "/opt/tensorrt/lib"
+    assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-0"
