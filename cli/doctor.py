@@ -84,7 +84,8 @@ def _broken(subject: str, error: FarmError) -> list[Finding]:
 
 
 def _database(settings: Settings) -> list[Finding]:
-    from farm.storage.database import SqlDatabase, hide_password
+    from farm.bootstrap import open_database
+    from farm.storage.database import hide_password
     from farm.storage.schema import HEAD, check_schema
 
     path = settings.sqlite_path
@@ -93,7 +94,7 @@ def _database(settings: Settings) -> list[Finding]:
             Finding("database", "ok", f"none in {settings.home} yet", "`farm demo` or `farm up` makes one.")
         ]
     try:
-        database = SqlDatabase(settings.database_url)
+        database = open_database(settings)
         check_schema(database)
         with database.transaction() as transaction:
             transaction.now()

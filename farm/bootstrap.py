@@ -80,4 +80,4 @@ def open_database(settings: Settings) -> SqlDatabase:
                 f"the farm's folder {path.parent} can not be made: {error.strerror}",
                 hint="Choose another with FARM_HOME or --home.",
             ) from error
-    return SqlDatabase(settings.database_url)
+    return SqlDatabase(settings.database_url, busy_s=settings.busy_s)

@@ -9,6 +9,7 @@
 | `FARM_SCRATCH`      | folder for attempts in progress                | `scratch` in the folder   |
 | `FARM_USER`         | who submits                                    | the login name            |
 | `FARM_LEASE_S`      | how long a claim holds without a heartbeat     | 30                        |
+| `FARM_BUSY_S`       | how long SQLite waits for another writer       | 15                        |
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Settings:
         host: name of this machine.
         lease_s: how long a claim holds without a heartbeat.
         poll_s: how often the sweeper looks for unannounced jobs.
+        busy_s: how long SQLite waits for another writer before it gives up.
     """
 
     home: Path
@@ -56,6 +58,7 @@ class Settings:
     host: str
     lease_s: float = 30.0
     poll_s: float = 0.2
+    busy_s: float = 15.0
 
     @property
     def is_embedded(self) -> bool:
@@ -81,11 +84,12 @@ def read_settings(home: Path | None = None, environment: Mapping[str, str] | Non
         home=folder,
         database_url=env.get("FARM_DATABASE_URL") or _sqlite_url(folder / "farm.db"),
         store=_folder("FARM_STORE", env.get("FARM_STORE") or str(folder / "artifacts")),
-        broker_url=env.get("FARM_BROKER_URL") or EMBEDDED_BROKER,
+        broker_url=_broker_url(env.get("FARM_BROKER_URL") or EMBEDDED_BROKER),
         scratch=_folder("FARM_SCRATCH", env.get("FARM_SCRATCH") or str(folder / "scratch")),
         user=env.get("FARM_USER") or _login_name(),
         host=socket.gethostname(),
-        lease_s=_lease_s(env.get("FARM_LEASE_S") or "30"),
+        lease_s=_seconds("FARM_LEASE_S", env.get("FARM_LEASE_S") or "30"),
+        busy_s=_seconds("FARM_BUSY_S", env.get("FARM_BUSY_S") or "15"),
     )
 
 
@@ -122,13 +126,22 @@ def _sqlite_url(path: Path) -> str:
     return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
 
 
-def _lease_s(text: str) -> float:
+def _broker_url(text: str) -> str:
+    if not re.match(r"[a-z][a-z0-9+.-]*://", text):
+        raise InvalidRequestError(
+            "FARM_BROKER_URL must be a URL",
+            hint="Such as redis://host:6379/0; leave it out for the embedded farm.",
+        )
+    return text
+
+
+def _seconds(variable: str, text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
     if not (seconds > 0 and math.isfinite(seconds)):
-        raise InvalidRequestError(f"FARM_LEASE_S must be a number of seconds above zero, not {text!r}")
+        raise InvalidRequestError(f"{variable} must be a number of seconds above zero, not {text!r}")
     return seconds
 
 

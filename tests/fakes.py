@@ -38,7 +38,7 @@ from farm.domain.targets import Target
 from farm.domain.work import Attempt, Cell, Job, ModelName, Submission, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from farm.domain.jobs import Failure
@@ -366,12 +366,13 @@ class InMemoryJobLedger:
         found = [row.job for row in self._tables.jobs.values() if not states or row.job.state in states]
         return sorted(found, key=lambda job: job.created_at, reverse=True)[:limit]
 
-    def unannounced(self, limit: int) -> list[Job]:
+    def unannounced(self, limit: int, targets: Collection[Target] | None = None) -> list[Job]:
         """Oldest first."""
         found = [
             row
             for row in self._tables.jobs.values()
             if row.job.state is JobState.QUEUED and row.announced_at is None and self._is_due(row.job)
+            if targets is None or row.job.target in targets
         ]
         found.sort(key=lambda row: (row.job.created_at, row.position))
         return [row.job for row in found[:limit]]

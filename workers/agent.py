@@ -177,8 +177,8 @@ class RunningWorker:
         )
         with farm.database.transaction() as transaction:
             self.slugs = transaction.fleet.register(registration)
-        queues = [Target(type_, toolchain.id).queue for type_, toolchain in registration.targets]
-        self._consumer = Consumer(place, queues, patience_s=patience_s)
+        targets = [Target(type_, toolchain.id) for type_, toolchain in registration.targets]
+        self._consumer = Consumer(place, targets, patience_s=patience_s)
 
     @property
     def is_busy(self) -> bool:

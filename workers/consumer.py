@@ -19,6 +19,7 @@ from workers.queues import TASK, CeleryQueue, new_celery_app
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from farm.domain.targets import Target
     from workers.attempt import Workplace
 
 _log = logging.getLogger(__name__)
@@ -37,14 +38,16 @@ class Consumer:
 
     Args:
         place: what it works with.
-        queues: of the targets that it serves.
+        targets: that it serves.
         patience_s: when an announcement that has led to nothing is made again; the broker's usual one if none.
     """
 
-    def __init__(self, place: Workplace, queues: Sequence[str], *, patience_s: float | None = None) -> None:
+    def __init__(
+        self, place: Workplace, targets: Sequence[Target], *, patience_s: float | None = None
+    ) -> None:
         self._place = place
         self._settings = place.farm.settings
-        self._queues = frozenset(queues)
+        self._targets = frozenset(targets)
         usual_s = _EMBEDDED_PATIENCE_S if self._settings.is_embedded else _BROKER_PATIENCE_S
         self._patience_s = usual_s if patience_s is None else patience_s
         self._app = new_celery_app(self._settings)
@@ -52,7 +55,8 @@ class Consumer:
         self._busy = threading.Event()
         # Not shared: Celery would hand the task of one consumer to every later app of the process.
         self._app.task(name=TASK, shared=False)(self._run)
-        self._app.conf.task_queues = [Queue(name) for name in sorted(self._queues)]  # type: ignore[no-untyped-call]
+        names = sorted(target.queue for target in self._targets)
+        self._app.conf.task_queues = [Queue(name) for name in names]  # type: ignore[no-untyped-call]
         self._controller: Any = None
         self._threads = [
             threading.Thread(target=self._consume, name="consumer", daemon=True),
@@ -163,4 +167,4 @@ class Consumer:
             announce_due(database, self._queue)
         elif not self._busy.is_set():
             # In memory nobody else could take it, so a busy consumer leaves it to others.
-            announce_due(database, self._queue, limit=1, queues=self._queues)
+            announce_due(database, self._queue, limit=1, targets=self._targets)

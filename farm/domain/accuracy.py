@@ -29,7 +29,7 @@ class OutputAccuracy:
         cosine: similarity of the two as vectors, 1 at best.
         snr_db: power of the reference over power of the difference, in decibel.
         top1_agreement: share of rows whose largest element is the same one; none if it is not scores.
-        non_finite: how many elements are NaN or infinite where the reference's are finite.
+        non_finite: how many elements are NaN or infinite on one side and something else on the other.
         worst_index: position of the greatest absolute difference.
         worst_expected: the reference's value there.
         worst_actual: the engine's value there.
@@ -123,8 +123,8 @@ class Thresholds:
             )
             if output.non_finite:
                 raise AccuracyError(
-                    f"output {output.name!r} has {output.non_finite} NaN or infinite values where the "
-                    f"reference has none ({where})",
+                    f"output {output.name!r} and the reference differ in {output.non_finite} values that are NaN "
+                    f"or infinite in one of them ({where})",
                     hint="Values may overflow this precision: try bf16, tf32 or fp32.",
                 )
             for name, value, limit, is_least in limits:
@@ -179,7 +179,7 @@ def compare(name: str, expected: NDArray[Any], actual: NDArray[Any]) -> OutputAc
     found = np.asarray(actual, dtype=np.float64).ravel()
     # The same NaN or infinity on both sides is agreement; anything else that is not finite is counted.
     agree = (wanted == found) | (np.isnan(wanted) & np.isnan(found))
-    bad = ~agree & ~np.isfinite(found)
+    bad = ~agree & ~(np.isfinite(found) & np.isfinite(wanted))
     usable = np.isfinite(wanted) & np.isfinite(found)
     difference = np.zeros_like(wanted)
     difference[usable] = np.abs(found[usable] - wanted[usable])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
@@ -117,8 +117,8 @@ class JobLedger(Protocol):
     def jobs(self, *, states: Sequence[JobState] = (), limit: int = 1000) -> list[Job]:
         """Jobs, newest first."""
 
-    def unannounced(self, limit: int) -> list[Job]:
-        """Jobs that are due and that nobody has announced since they became so."""
+    def unannounced(self, limit: int, targets: Collection[Target] | None = None) -> list[Job]:
+        """Jobs that are due and that nobody has announced since they became so, for some targets or all."""
 
     def mark_announced(self, job_ids: Sequence[str]) -> None:
         """Notes that their queues were told."""

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from farm.domain.targets import Target
     from farm.services.ports import Database, JobQueue
 
 
 def announce_due(
-    database: Database, queue: JobQueue, *, limit: int = 100, queues: Collection[str] | None = None
+    database: Database, queue: JobQueue, *, limit: int = 100, targets: Collection[Target] | None = None
 ) -> int:
     """Tells the queues of due jobs; how many it told.
 
@@ -21,21 +22,18 @@ def announce_due(
         database: the truth.
         queue: what wakes the workers.
         limit: at most so many.
-        queues: only for these targets; none for all.
+        targets: only for these; none for all.
 
     Raises:
         BrokerUnavailableError: the broker can not be reached; the rest stays unannounced.
     """
     with database.reading() as transaction:
-        due = transaction.jobs.unannounced(1000)
+        due = transaction.jobs.unannounced(limit, targets)
     told: list[str] = []
     try:
         for job in due:
-            if len(told) >= limit:
-                break
-            if queues is None or job.target.queue in queues:
-                queue.announce(job)
-                told.append(job.id)
+            queue.announce(job)
+            told.append(job.id)
     finally:
         if told:
             with database.transaction() as transaction:

@@ -26,7 +26,7 @@ def dedup_sha256(spec: BuildSpec, request: JobRequest) -> str:
         parts += [
             sorted(request.benchmark.batches),
             verification.inputs_sha256,
-            verification.thresholds.as_json(),
+            {name: repr(limit) for name, limit in verification.thresholds.as_json().items()},
         ]
     return digest_of_json(parts).sha256
 

@@ -93,7 +93,12 @@ class SqlEngineFiles:
         """Measurements of every version of a name, newest last."""
         query = select(model_names).where(model_names.c.name == name).order_by(model_names.c.version)
         found: list[HistoryEntry] = []
+        seen: set[str] = set()
         for version in self._connection.execute(query):
+            # A name that returned to an earlier model has its measurements under the first version.
+            if version.model_sha256 in seen:
+                continue
+            seen.add(version.model_sha256)
             for engine in self.engines(model_sha256=version.model_sha256):
                 found += [
                     HistoryEntry(name, version.version, engine, run, measurement)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, desc, func, insert, literal, select, update
+from sqlalchemy import and_, delete, desc, false, func, insert, literal, or_, select, update
 
+from farm.domain.digests import digest_of_json
 from farm.domain.errors import AttemptSupersededError, ConflictError, InvalidRequestError, NotFoundError
 from farm.domain.identifiers import new_id
 from farm.domain.jobs import AttemptState, JobState, Phase, check_attempt_transition, check_job_transition
@@ -21,18 +23,27 @@ from farm.storage.job_rows import (
 )
 from farm.storage.rows import failure_values, insert_once
 from farm.storage.sql_fleet import SqlFleetCatalog
-from farm.storage.tables import artifacts, attempts, cells, jobs, log_chunks, submissions
+from farm.storage.tables import (
+    artifacts,
+    attempts,
+    cells,
+    device_types,
+    jobs,
+    log_chunks,
+    submissions,
+    toolchains,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Select, Table
+    from sqlalchemy import ColumnElement, Connection, Select, Table
 
     from farm.domain.digests import Digest
     from farm.domain.jobs import Failure
     from farm.domain.specs import BuildSpec
-    from farm.domain.targets import Device
+    from farm.domain.targets import Device, Target
     from farm.domain.work import JobRequest, ModelName
 
 #: The timestamp that a phase sets when it begins: the end of the one before.
@@ -149,8 +160,8 @@ class SqlJobLedger:
             device_type_id=self._fleet.device_type_id(spec.target.device_type),
             toolchain_id=self._fleet.toolchain_id(spec.target.toolchain),
             position=position,
-            not_before=DatabaseNow(),
-            created_at=DatabaseNow(),
+            not_before=self._added_at,
+            created_at=self._added_at,
         )
         if not added:
             raise ConflictError("the same build was queued at this moment", hint="Submit again to share it.")
@@ -182,8 +193,13 @@ class SqlJobLedger:
             query = query.where(jobs.c.state.in_([state.value for state in states]))
         return [job_from_row(row) for row in self._connection.execute(query)]
 
-    def unannounced(self, limit: int) -> list[Job]:
-        """Jobs that are due and that nobody has announced since they became so, oldest first."""
+    def unannounced(self, limit: int, targets: Collection[Target] | None = None) -> list[Job]:
+        """Jobs that are due and that nobody has announced since they became so, oldest first.
+
+        Args:
+            limit: at most so many.
+            targets: only for these; none for all. Jobs for absent devices never hide the others.
+        """
         query = (
             select(jobs)
             .where(
@@ -192,6 +208,12 @@ class SqlJobLedger:
             .order_by(jobs.c.created_at, jobs.c.position, jobs.c.id)
             .limit(limit)
         )
+        if targets is not None:
+            query = (
+                query.join(device_types, device_types.c.id == jobs.c.device_type_id)
+                .join(toolchains, toolchains.c.id == jobs.c.toolchain_id)
+                .where(or_(false(), *map(_is_target, targets)))
+            )
         return [job_from_row(row) for row in self._connection.execute(query)]
 
     def mark_announced(self, job_ids: Sequence[str]) -> None:
@@ -416,6 +438,11 @@ class SqlJobLedger:
         """The ids of jobs that no other transaction is at: to wait for several of them could be a deadlock."""
         return select(jobs.c.id).where(*conditions).with_for_update(skip_locked=True)
 
+    @cached_property
+    def _added_at(self) -> datetime:
+        """One moment for all jobs that a transaction adds, so that `position` decides their order."""
+        return self._now()
+
     def _now(self) -> datetime:
         return self._connection.execute(select(DatabaseNow())).scalar_one()
 
@@ -446,6 +473,17 @@ class SqlJobLedger:
 
 # The method `cells=` above needs the name for its argument.
 _cells = cells
+
+
+def _is_target(target: Target) -> ColumnElement[bool]:
+    identity = digest_of_json(target.device_type.as_json()).sha256
+    toolchain = target.toolchain
+    return and_(
+        device_types.c.identity_sha256 == identity,
+        toolchains.c.name == toolchain.name,
+        toolchains.c.version == toolchain.version,
+        toolchains.c.variant == toolchain.variant,
+    )
 
 
 def _cell_values(submission_id: str, cell: Cell) -> dict[str, Any]:

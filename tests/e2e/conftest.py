@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,23 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def farm(tmp_path: Path) -> FarmCommand:
+def new_farm(tmp_path: Path) -> FarmCommand:
     """A farm that does not exist yet, in a folder of the test's own."""
+    return FarmCommand(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a farm that has looked at this machine and has never been given anything."""
+    farm = FarmCommand(tmp_path_factory.mktemp("empty"))
+    farm.run("submit", models.save(models.dense(batch=1), farm.folder / "dense.onnx"), "--dry-run")
+    return farm.home
+
+
+@pytest.fixture
+def farm(tmp_path: Path, empty_home: Path) -> FarmCommand:
+    """A farm in a folder of the test's own; it knows this machine, and nothing was submitted to it."""
+    shutil.copytree(empty_home, tmp_path / "home", symlinks=True)
     return FarmCommand(tmp_path)
 
 

@@ -6,10 +6,11 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,6 +183,15 @@ class FarmCommand:
             worker.kill()
 
     # What tests ask the farm
+
+    def has_anything(self) -> bool:
+        """Whether anything was submitted."""
+        path = self.home / "farm.db"
+        if not path.exists():
+            return False
+        with closing(sqlite3.connect(path)) as connection:
+            query = "SELECT (SELECT count(*) FROM submissions) + (SELECT count(*) FROM jobs) + (SELECT count(*) FROM models)"
+            return bool(connection.execute(query).fetchone()[0])
 
     def submissions(self) -> list[Any]:
         """All submissions, newest first; none if there is no farm yet."""

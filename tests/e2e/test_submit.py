@@ -49,7 +49,7 @@ def _submission(text: str) -> str:
 def test_the_plan_has_a_line_per_cell_and_says_that_nobody_serves_them(
     farm: FarmCommand, dynamic: Path
 ) -> None:
-    ended = farm.run("submit", dynamic, "--gpu", "cpu,sm89,sm75", "--batch", "1,8")
+    ended = new_farm.run("submit", dynamic, "--gpu", "cpu,sm89,sm75", "--batch", "1,8")
 
     rows = [line for line in ended.out.splitlines() if "queued" in line]
     assert [row.split()[0].partition("-")[0] for row in rows] == ["cpu", "any", "any"]
@@ -62,8 +62,7 @@ def test_the_plan_has_a_line_per_cell_and_says_that_nobody_serves_them(
 def test_a_dry_run_shows_the_keys_and_queues_nothing(farm: FarmCommand, dynamic: Path) -> None:
     ended = farm.run("submit", dynamic, "--gpu", "cpu", "--batch", "1", "--precision", "fp32", "--dry-run")
     assert "Nothing was queued: this is a dry run." in ended.out
-    assert farm.submissions() == []
-    assert farm.json("models") == []
+    assert not farm.has_anything()
 
     plan = farm.json("submit", dynamic, "--gpu", "cpu,sm89", "--dry-run", "--batch", "4")
     assert [cell["precision"] for cell in plan["cells"]] == ["fp32", "fp32"]
@@ -110,8 +109,7 @@ def test_the_matrix_is_never_smaller_than_asked_for(farm: FarmCommand, dense: Pa
         for precision in ("fp16", "int8"):
             assert re.search(rf"{cell} \S+ · {precision}: .*not supported yet by this toolchain", message)
     assert "--skip-unsupported" in message
-    assert farm.submissions() == []
-    assert farm.json("models") == []
+    assert not farm.has_anything()
 
 
 def test_cells_that_are_left_out_on_request_are_named(farm: FarmCommand, dense: Path) -> None:
@@ -132,7 +130,7 @@ def test_nothing_is_left_to_build(farm: FarmCommand, dense: Path) -> None:
     )
     assert "1 of 1 cells can not be built" in message
     assert "--skip-unsupported" not in message
-    assert farm.submissions() == []
+    assert not farm.has_anything()
 
 
 # Waiting
@@ -244,11 +242,18 @@ def test_ctrl_c_with_a_local_worker_gives_the_job_back(farm: FarmCommand, tmp_pa
 # The same again
 
 
+def test_another_threshold_is_checked_against_the_filed_engine(filled_home: FarmCommand) -> None:
+    words = ("submit", filled_home.folder / "dense.onnx", "--gpu", "cpu", "--batch", "1,4", "--dry-run")
+    passed = filled_home.json(*words, "--threshold", "min_cosine=0.999")
+    failed = filled_home.json(*words, "--threshold", "min_snr_db=2000")
+    assert [plan["cells"][0]["disposition"] for plan in (passed, failed)] == ["built", "queued"]
+
+
 def test_a_resubmission_is_answered_from_the_store(filled_home: FarmCommand) -> None:
     path = filled_home.folder / "dense.onnx"
     before = filled_home.json("engines")
 
-    ended = filled_home.run("submit", path, "--gpu", "cpu", "--batch", "4", "--name", "dense", "--wait")
+    ended = filled_home.run("submit", path, "--gpu", "cpu", "--batch", "1,4", "--wait")
 
     assert "built before: answered from the store" in ended.out
     assert re.search(r"^cpu-\S+ +onnxruntime ", ended.out, re.MULTILINE), "the table is shown all the same"
@@ -288,9 +293,22 @@ def test_who_submits_the_same_meanwhile_shares_the_job(busy_farm: FarmCommand, t
     busy_farm.run("watch", second["id"])
 
 
+def test_who_shares_a_job_is_told_what_it_will_not_do(busy_farm: FarmCommand, tmp_path: Path) -> None:
+    path = models.save(models.slow(15), tmp_path / "slow.onnx")
+    shapes = ("--min-shapes", "t0:1x512", "--opt-shapes", "t0:512x512", "--max-shapes", "t0:512x512")
+    words = ("submit", path, "--spec", slow_spec(tmp_path, 2), "--gpu", "cpu", *shapes)
+    first = busy_farm.json(*words, "--batch", "512")
+    busy_farm.until(first["id"], lambda cell: cell["state"] == "RUNNING")
+
+    ended = busy_farm.run(*words, "--batch", "8,512", "--threshold", "min_cosine=0.99")
+    assert re.search(r"note: j-\w+ measures batch 512 alone; submit again when it is done", ended.out)
+    assert re.search(r"note: j-\w+ verifies with other inputs or thresholds", ended.out)
+    busy_farm.run("watch", first["id"])
+
+
 def test_a_name_with_another_model_is_a_new_version_of_it(farm: FarmCommand, tmp_path: Path) -> None:
-    one = models.save(models.dense(1), tmp_path / "one.onnx")
-    two = models.save(models.dense(2), tmp_path / "two.onnx")
+    one = models.save(models.dense(1, batch=1), tmp_path / "one.onnx")
+    two = models.save(models.dense(2, batch=1), tmp_path / "two.onnx")
     assert "version" not in farm.run("submit", one, "--name", "net", "--gpu", "cpu").err
 
     ended = farm.run("submit", two, "--name", "net", "--gpu", "cpu")
@@ -376,7 +394,7 @@ def test_inputs_that_do_not_fit_are_refused_before_anything_is_queued(
     said = farm.refused("submit", dense, "--gpu", "cpu", "--inputs", path, code=2)
     assert message in said
     assert hint in said
-    assert farm.submissions() == []
+    assert not farm.has_anything()
 
 
 @pytest.mark.parametrize(
@@ -392,7 +410,7 @@ def test_an_inputs_file_that_is_none_is_refused(
     said = farm.refused("submit", dense, "--gpu", "cpu", "--inputs", path, code=2)
     assert "inputs.npz" in said
     assert message in said
-    assert farm.submissions() == []
+    assert not farm.has_anything()
 
 
 def test_an_accuracy_below_the_threshold_fails_the_cell(busy_farm: FarmCommand, dense: Path) -> None:
@@ -427,7 +445,7 @@ def test_a_threshold_that_means_nothing(
     farm: FarmCommand, dense: Path, words: tuple[str, ...], message: str
 ) -> None:
     assert message in farm.refused("submit", dense, "--gpu", "cpu", *words, code=2)
-    assert farm.submissions() == []
+    assert not farm.has_anything()
 
 
 def test_builder_options_are_in_the_key_and_filed(busy_farm: FarmCommand, dense: Path) -> None:

@@ -294,9 +294,7 @@ class WorkerProcess:
 
 
 @contextmanager
-def farm_of_test(
-    folder: Path, own: Interpreter, *, settings: Settings | None = None
-) -> Iterator[FarmOfTest]:
+def farm_of_test(folder: Path, own: Interpreter, *, settings: Settings | None = None) -> Iterator[FarmOfTest]:
     """A new farm, closed at the end; the lock of its device is removed."""
     settings = settings or settings_in(folder / "home")
     if settings.sqlite_path is None:

@@ -1,7 +1,4 @@
-"""TensorRT on a real GPU, driven in TensorRT's own interpreter (see drive_tensorrt.py).
-
-FARM_TEST_TENSORRT_PYTHON names that interpreter; by default the one that ../shared/gpu unpacks.
-"""
+"""TensorRT on a real GPU, driven in TensorRT's own interpreter (see drive_tensorrt.py)."""
 
 from __future__ import annotations
 
@@ -16,15 +13,10 @@ import pytest
 
 DRIVER = Path(__file__).with_name("drive_tensorrt.py")
 PROJECT = DRIVER.parents[2]
-PYTHON = os.environ.get("FARM_TEST_TENSORRT_PYTHON", "/tmp/kit/python")
 #: The longest check builds three engines with TensorRT's default effort.
 LIMIT_S = 300
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.timeout(LIMIT_S + 30),
-    pytest.mark.skipif(not Path(PYTHON).exists(), reason=f"no interpreter with TensorRT at {PYTHON}"),
-]
+pytestmark = [pytest.mark.gpu, pytest.mark.timeout(LIMIT_S + 30)]
 
 
 def names() -> list[str]:
@@ -44,9 +36,9 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", names())
-def test_on_the_gpu(name: str, scratch: Path) -> None:
+def test_on_the_gpu(name: str, scratch: Path, tensorrt_python: Path) -> None:
     done = subprocess.run(
-        [PYTHON, str(DRIVER), "--check", name, "--scratch", str(scratch)],
+        [str(tensorrt_python), str(DRIVER), "--check", name, "--scratch", str(scratch)],
         cwd=PROJECT,
         # Not the farm's own PYTHONPATH: its packages are for another Python.
         env={**os.environ, "PYTHONPATH": str(PROJECT)},

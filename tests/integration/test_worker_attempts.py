@@ -452,7 +452,9 @@ def test_a_toolchain_whose_version_changed_under_the_worker_is_refused(place: Fa
             "toolchain.DESCRIPTION = replace(toolchain.DESCRIPTION, id=ToolchainId('fake', '2.0.0'))\n"
             "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')\n"
         )
-        place.fake.python.write_text(program.replace(f'"{sys.executable}"', f'"{sys.executable}" "{changed}"'))
+        place.fake.python.write_text(
+            program.replace(f'"{sys.executable}"', f'"{sys.executable}" "{changed}"')
+        )
         (job_id,) = place.submit()
         job = place.ended(job_id)
     assert job.failure is not None

@@ -87,16 +87,16 @@ def test_no_more_are_told_at_once_than_asked_for(database: InMemoryDatabase, que
     assert queue.announced == ids
 
 
-def test_only_the_queues_that_are_asked_for_are_told(
+def test_only_the_targets_that_are_asked_for_are_told(
     database: InMemoryDatabase, queue: RecordingQueue
 ) -> None:
     given_a_cpu_worker(database)
     gpu = given_a_queued_job(database)
     cpu_target = a_target(device_type=a_device_type(DeviceKind.CPU), toolchain=a_cpu_toolchain().id)
     cpu = given_a_queued_job(database, a_build_spec(target=cpu_target))
-    assert announce_due(database, queue, queues=[cpu_target.queue]) == 1
+    assert announce_due(database, queue, targets=[cpu_target]) == 1
     assert queue.announced == [cpu.id]
-    assert announce_due(database, queue, queues=[]) == 0
+    assert announce_due(database, queue, targets=[]) == 0
     assert announce_due(database, queue) == 1
     assert queue.announced == [cpu.id, gpu.id]
 
@@ -106,7 +106,7 @@ def test_jobs_of_others_do_not_use_up_the_limit(database: InMemoryDatabase, queu
     given_jobs(database, 3)
     cpu_target = a_target(device_type=a_device_type(DeviceKind.CPU), toolchain=a_cpu_toolchain().id)
     cpu = given_a_queued_job(database, a_build_spec(target=cpu_target))
-    assert announce_due(database, queue, limit=1, queues=[cpu_target.queue]) == 1
+    assert announce_due(database, queue, limit=1, targets=[cpu_target]) == 1
     assert queue.announced == [cpu.id]
 
 

@@ -33,7 +33,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, OSError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+        why = (
+            error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+        )
         raise InvalidSpecError(f"not an .npz file of plain arrays: {path} ({why})") from error
 
 
