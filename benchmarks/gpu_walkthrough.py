@@ -133,11 +133,31 @@ class Walkthrough:
         )  # fmt: skip
         self.say(f"loaded and run by TensorRT: {done.stdout.strip() or done.stderr.strip()[-500:]}")
 
-    def keep_tables(self) -> None:
-        """What the farm itself exports."""
-        for words, name in (("engines", "engines"), ("devices", "devices"), ("toolchains", "toolchains")):
-            (self.out / f"{name}.json").write_text(self._quiet(f"{words} --json"))
-            (self.out / f"{name}.txt").write_text(self._quiet(words))
+    def keep_tables(self, models: list[str]) -> None:
+        """What the farm itself exports: engines, every measurement in time, and where it all ran."""
+        (self.out / "engines.txt").write_text(self._quiet("engines"))
+        (self.out / "engines.json").write_text(self._quiet("engines --json"))
+        history = [
+            entry for model in models for entry in json.loads(self._quiet(f"history {model} --json") or "[]")
+        ]
+        (self.out / "history.json").write_text(json.dumps(history, indent=1))
+        smi = [
+            "nvidia-smi",
+            "--query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit",
+            "--format=csv",
+        ]
+        gpu = subprocess.run(smi, capture_output=True, text=True, check=False).stdout
+        environment = {
+            "command": shlex.join(sys.argv),
+            "nvidia-smi": gpu.splitlines(),
+            "python": sys.version,
+            "devices": json.loads(self._quiet("devices --json")),
+            "toolchains": [
+                {"id": found["id"], "precisions": found["precisions"]}
+                for found in json.loads(self._quiet("toolchains --json"))
+            ],
+        }
+        (self.out / "environment.json").write_text(json.dumps(environment, indent=1))
 
     def _quiet(self, words: str) -> str:
         return subprocess.run(
@@ -171,7 +191,8 @@ def main() -> None:
     args = ask.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     models = args.models.split(",")
-    home = Path(tempfile.mkdtemp(prefix="farm-walkthrough-"))
+    home = args.home or Path(tempfile.mkdtemp(prefix="farm-walkthrough-"))
+    home.mkdir(parents=True, exist_ok=True)
     port = 6390
     redis = subprocess.Popen(["redis-server", "--port", str(port), "--save", ""], stdout=subprocess.DEVNULL)
     try:
@@ -196,14 +217,13 @@ def main() -> None:
             walk.farm("workers")
             for model in models:
                 walk.submit(model, paths[model], args.precision)
-                walk.keep_tables()
+                walk.keep_tables(models)
             for model in models:
                 walk.submit(model, paths[model], args.precision)
                 walk.fetch_and_run(model)
         for model in models:
             walk.farm(f"engines {model}")
-            (args.out / f"history-{model}.json").write_text(walk._quiet(f"history {model} --json"))
-        walk.keep_tables()
+        walk.keep_tables(models)
     finally:
         redis.terminate()
 
