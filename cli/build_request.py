@@ -22,6 +22,7 @@ _LISTS = ("gpu", "toolchain", "precision", "batch")
 _SHAPES = ("min_shapes", "opt_shapes", "max_shapes")
 _MAPPINGS = ("set", "tags", "thresholds")
 _WORDS = ("model", "name", "inputs", "salt", "seed", "max_attempts", "deadline_s", "warmup_ms", "duration_ms")
+_TEXTS = ("model", "name", "inputs", "salt")
 KNOWN = (*_WORDS, *_LISTS, *_SHAPES, *_MAPPINGS)
 
 
@@ -164,6 +165,10 @@ def _checked(path: Path, key: str, value: Any) -> Any:
         if not isinstance(value, dict):
             raise InvalidSpecError(f"{path}: {key} must map names to values")
         return {str(name): item if key != "tags" else str(item) for name, item in value.items()}
+    if key in _TEXTS:
+        if isinstance(value, (dict, list)) or value is None or value == "":
+            raise InvalidSpecError(f"{path}: {key} must be a text, not {value!r}")
+        return str(value)
     return value
 
 

@@ -124,7 +124,7 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
         _show_plan(request, as_json=as_json)
         return
     waits = given["local"] or given["wait"]
-    submission = _file(request, as_json=as_json)
+    submission = _file(request, as_json=as_json, local=given["local"])
     _announce(request.farm)
     if as_json and not waits:
         # Who waits gets one document, at the end.
@@ -244,7 +244,7 @@ def _know_this_machine(farm: Farm) -> None:
     describe_machine(farm)
 
 
-def _file(request: Prepared, *, as_json: bool) -> Submission:
+def _file(request: Prepared, *, as_json: bool, local: bool) -> Submission:
     from farm.services.submit import SubmitOrder, keep_model, submit_plan
 
     farm, job = request.farm, request.job
@@ -263,7 +263,7 @@ def _file(request: Prepared, *, as_json: bool) -> Submission:
             f"{request.name} was another model until now: this is version {submission.model_version} of the name"
         )
     if not as_json:
-        _show_filed(request, submission)
+        _show_filed(request, submission, local=local)
     return submission
 
 
@@ -335,8 +335,9 @@ def _show_plan(request: Prepared, *, as_json: bool) -> None:
     show_line("Nothing was queued: this is a dry run.")
 
 
-def _show_filed(request: Prepared, submission: Submission) -> None:
-    live = {cell.spec.digest: cell.has_live_worker for cell in request.plan.cells}
+def _show_filed(request: Prepared, submission: Submission, *, local: bool) -> None:
+    # With --local the worker comes next, in this process.
+    live = {cell.spec.digest: local or cell.has_live_worker for cell in request.plan.cells}
     slugs = {cell.spec.digest: cell.slug for cell in request.plan.cells}
     show_line(
         f"{submission.id}: {submission.model_name}@{submission.model_version}, {len(submission.cells)} cell(s), "

@@ -15,7 +15,6 @@ from farm.domain.errors import (
     DatabaseUnavailableError,
     DeviceUnavailableError,
     FarmError,
-    StoreUnavailableError,
 )
 from farm.domain.jobs import Failure, FailureClass, JobKind, Phase
 from farm.domain.targets import Device, DeviceKind
@@ -448,7 +447,7 @@ class _Attempt:
         """The whole log; of an attempt that failed for want of a store or of scratch, what was shown live."""
         try:
             return self._farm.store.put_file(self._log_file)
-        except (StoreUnavailableError, OSError) as error:
+        except (FarmError, OSError) as error:
             _log.warning("the log of job %s was not kept: %s", self._job.id, error)
             return None
 

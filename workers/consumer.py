@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from celery.concurrency.thread import TaskPool
 from celery.worker import WorkController
 from kombu.entity import Queue
 
@@ -31,6 +32,23 @@ _STOP_DEADLINE_S = 10.0
 #: with the process; a broker may be slow.
 _EMBEDDED_PATIENCE_S = 5.0
 _BROKER_PATIENCE_S = 60.0
+
+
+class _Pool(TaskPool):  # type: ignore[misc]
+    """Celery's pool of threads, in which a task is looked up in the app of its own consumer.
+
+    Celery looks in the current app, which every thread has of its own, and else in the process's default one,
+    where the task of this consumer is not.
+    """
+
+    def on_apply(self, target: Any, *args: Any, **kwargs: Any) -> Any:
+        """Runs a task in a thread of the pool."""
+
+        def in_own_app(*task_args: Any, **task_kwargs: Any) -> Any:
+            self.app.set_current()
+            return target(*task_args, **task_kwargs)
+
+        return super().on_apply(in_own_app, *args, **kwargs)
 
 
 class Consumer:
@@ -83,7 +101,9 @@ class Consumer:
             time.sleep(0.01)
         if self._controller is not None:
             self._controller.stop()
-        consumer.join(timeout=max(end - time.monotonic(), 0.1))
+        # The job that ran has been given back by now. Celery hears of the end every two seconds only; inside
+        # this process there is no message that it could still take along.
+        consumer.join(timeout=0.1 if self._settings.is_embedded else max(end - time.monotonic(), 0.1))
         try:
             with self._place.farm.database.transaction() as transaction:
                 transaction.fleet.stop(self._place.worker_id)
@@ -108,7 +128,7 @@ class Consumer:
         self._controller = WorkController(
             app=self._app,
             hostname=self._place.worker_id,
-            pool_cls="threads",
+            pool_cls=_Pool,
             concurrency=1,
             loglevel=logging.WARNING,
             without_gossip=True,

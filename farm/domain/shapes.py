@@ -10,6 +10,8 @@ from farm.domain.errors import InvalidSpecError
 
 Shape = Tuple[int, ...]
 DYNAMIC = -1
+#: What toolchains count dimensions with.
+LARGEST_SIZE = 2**31 - 1
 
 
 def shape_text(shape: Shape) -> str:
@@ -44,6 +46,8 @@ class ShapeRange:
                     f"shapes must satisfy min <= opt <= max in every dimension, not "
                     f"{shape_text(self.min)}, {shape_text(self.opt)}, {shape_text(self.max)}"
                 )
+            if high > LARGEST_SIZE:
+                raise InvalidSpecError(f"no dimension can be {high}: the largest is {LARGEST_SIZE}")
 
     def contains(self, shape: Shape) -> bool:
         """Whether a shape lies within the range."""

@@ -47,7 +47,7 @@ def _submission(text: str) -> str:
 
 
 def test_the_plan_has_a_line_per_cell_and_says_that_nobody_serves_them(
-    farm: FarmCommand, dynamic: Path
+    new_farm: FarmCommand, dynamic: Path
 ) -> None:
     ended = new_farm.run("submit", dynamic, "--gpu", "cpu,sm89,sm75", "--batch", "1,8")
 
