@@ -188,6 +188,7 @@ def main() -> None:
     ask.add_argument(
         "--set", dest="options", action="append", default=[], help="a builder option for every build"
     )
+    ask.add_argument("--home", type=Path, help="go on with the farm in this folder")
     args = ask.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     models = args.models.split(",")

@@ -45,19 +45,14 @@ def current(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def upgrade(ctx: click.Context, revision: str, as_json: bool) -> None:
-    """Move the database's schema up to REVISION, by default to the newest.
+    """Move the database's schema up to REVISION, by default to the newest; of a new farm, make the store too.
 
     \b
     farm db upgrade
     """
-    from farm.bootstrap import open_database
-    from farm.storage.schema import current_revision
-    from farm.storage.schema import upgrade as move_up
+    from farm.bootstrap import make_farm
 
-    database = open_database(settings_of(ctx))
-    before = current_revision(database)
-    move_up(database, revision)
-    after = current_revision(database)
+    before, after = make_farm(settings_of(ctx), revision)
     if as_json:
         show_json({"before": before, "after": after})
     else:

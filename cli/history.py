@@ -107,15 +107,15 @@ def _begin(since: str, now: datetime) -> datetime:
         InvalidRequestError: it means none.
     """
     found = re.fullmatch(r"(\d+)([hdw])", since.strip())
-    if found:
-        return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
     try:
+        if found:
+            return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
         moment = datetime.fromisoformat(since)
-    except ValueError:
+        return moment if moment.tzinfo else moment.astimezone()
+    except (ValueError, OverflowError):
         raise InvalidRequestError(
             f"not a time: --since {since}", hint="Write 30d, 12h, 4w, or a date such as 2026-11-01."
         ) from None
-    return moment if moment.tzinfo else moment.astimezone()
 
 
 def _as_json(entry: HistoryEntry, slug: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from farm.domain.errors import DatabaseUnavailableError, FarmError, NotFoundError
 from farm.storage.artifact_folder import ArtifactFolder
 from farm.storage.database import SqlDatabase
-from farm.storage.schema import check_schema, is_blank, upgrade
+from farm.storage.schema import check_schema, current_revision, is_blank, upgrade
 
 if TYPE_CHECKING:
     from farm.services.ports import ArtifactStore, Database
@@ -47,7 +47,9 @@ def open_farm(settings: Settings, *, create: bool = True) -> Farm:
     path = settings.sqlite_path
     if path is not None and not create and not path.exists():
         raise NotFoundError(
-            f"there is no farm in {settings.home}", hint="`farm demo` or `farm up` makes one."
+            f"there is no farm in {settings.home}",
+            hint="`farm up` or `farm submit --local` makes one"
+            + (f"; the demo's is `farm --home {settings.home / 'demo'} …`." if _has_demo(settings) else "."),
         )
     database = open_database(settings)
     try:
@@ -57,12 +59,38 @@ def open_farm(settings: Settings, *, create: bool = True) -> Farm:
             store.create()
             upgrade(database)
         check_schema(database)
-        if path is None and create:
-            store.create()
     except FarmError:
         database.close()
         raise
     return Farm(settings, database, store)
+
+
+def make_farm(settings: Settings, revision: str = "head") -> tuple[str | None, str | None]:
+    """Brings the database to a schema, and makes the store of a fleet or of a new embedded farm.
+
+    The one command that makes a fleet's store: anywhere else a missing one is a fault, such as a share
+    that is not mounted.
+
+    Returns:
+        The schema before and after.
+
+    Raises:
+        DatabaseUnavailableError: the database can not be reached or written.
+        StoreUnavailableError: the store can not be made.
+    """
+    database = open_database(settings)
+    try:
+        before = current_revision(database)
+        if before is None:
+            ArtifactFolder(settings.store).create()
+        upgrade(database, revision)
+        return before, current_revision(database)
+    finally:
+        database.close()
+
+
+def _has_demo(settings: Settings) -> bool:
+    return (settings.home / "demo" / "farm.db").exists()
 
 
 def open_database(settings: Settings) -> SqlDatabase:

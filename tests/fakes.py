@@ -83,6 +83,7 @@ class _Tables:
     targets: set[tuple[DeviceType, ToolchainId]] = field(default_factory=set)
     workers: dict[str, _WorkerRow] = field(default_factory=dict)
     submissions: dict[str, Submission] = field(default_factory=dict)
+    withdrawn: set[str] = field(default_factory=set)
     jobs: dict[str, _JobRow] = field(default_factory=dict)
     attempts: dict[int, _AttemptRow] = field(default_factory=dict)
     engines: dict[int, Engine] = field(default_factory=dict)
@@ -505,12 +506,16 @@ class InMemoryJobLedger:
         return sum(row.is_crash for row in self._tables.attempts.values() if row.attempt.job_id == job_id)
 
     def interested(self, job_id: str) -> set[str]:
-        """The submissions that have a cell of a job."""
+        """The submissions that have a cell of a job and were not withdrawn."""
         return {
             submission.id
             for submission in self._tables.submissions.values()
             if any(cell.job_id == job_id for cell in submission.cells)
-        }
+        } - self._tables.withdrawn
+
+    def withdraw(self, submission_id: str) -> None:
+        """Notes that nobody waits for a submission any more."""
+        self._tables.withdrawn.add(submission_id)
 
     def request_cancel(self, job_id: str) -> Job:
         """Cancels a queued job at once, and asks a running one to stop."""

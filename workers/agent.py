@@ -60,7 +60,7 @@ def choose_devices(words: Sequence[str], *, with_cpu: bool) -> list[Device]:
             for device in found
             if word == "all"
             or word == device.device_type.kind.value
-            or device.uuid.lower().startswith(word.lower())
+            or (word and device.uuid.lower().startswith(word.lower()))
             or (device in gpus and word == str(device.index))
         ]
         if not matching:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def cancel_submission(transaction: Transaction, submission_id: str) -> tuple[list[Job], list[Job]]:
-    """Cancels the jobs that no other submission has a cell of.
+    """Withdraws a submission, and cancels the jobs that no other one waits for.
 
     Returns:
         The jobs that were cancelled or asked to stop, and those that go on for others.
@@ -21,12 +21,13 @@ def cancel_submission(transaction: Transaction, submission_id: str) -> tuple[lis
         NotFoundError: there is no such submission.
     """
     submission = transaction.jobs.submission(submission_id)
+    transaction.jobs.withdraw(submission.id)
     cancelled, kept = [], []
     for job_id in dict.fromkeys(cell.job_id for cell in submission.cells if cell.job_id):
         job = transaction.jobs.get(job_id)
         if job.state not in (JobState.QUEUED, JobState.RUNNING):
             continue
-        if transaction.jobs.interested(job.id) - {submission.id}:
+        if transaction.jobs.interested(job.id):
             kept.append(job)
         else:
             cancelled.append(transaction.jobs.request_cancel(job.id))

@@ -167,7 +167,10 @@ class JobLedger(Protocol):
         """How many of a job's attempts died by a signal or fell silent."""
 
     def interested(self, job_id: str) -> set[str]:
-        """The submissions that have a cell of a job."""
+        """The submissions that have a cell of a job and were not withdrawn."""
+
+    def withdraw(self, submission_id: str) -> None:
+        """Notes that nobody waits for a submission any more."""
 
     def request_cancel(self, job_id: str) -> Job:
         """Cancels a queued job at once, and asks a running one to stop."""

@@ -128,7 +128,11 @@ class ArtifactFolder:
     def _put(self, chunks: Iterable[bytes]) -> Digest:
         seen, size = hashlib.sha256(), 0
         with self._translated():
-            descriptor, name = tempfile.mkstemp(dir=self.root / _INCOMING)
+            incoming = self.root / _INCOMING
+            if self.root.is_dir():
+                # Only below a folder that is there: a store that is not mounted must not be made anew.
+                incoming.mkdir(exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=incoming)
             try:
                 with os.fdopen(descriptor, "wb") as stream:
                     for chunk in chunks:

@@ -14,7 +14,7 @@ from farm.storage.columns import DatabaseNow
 from farm.storage.engine_rows import engine_from_row, measurement_from_row, run_from_row
 from farm.storage.rows import insert_once
 from farm.storage.sql_fleet import SqlFleetCatalog
-from farm.storage.tables import artifacts, engines, measurements, model_names, runs, timing_caches
+from farm.storage.tables import artifacts, attempts, engines, measurements, model_names, runs, timing_caches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,7 +176,7 @@ class SqlEngineFiles:
                 device_uuid=attempt.device_uuid,
                 driver_version=attempt.driver_version,
                 host=attempt.host,
-                started_at=DatabaseNow(),
+                started_at=self._measuring_began(attempt),
                 accuracy=outcome.accuracy,
                 samples_sha256=outcome.samples.sha256 if outcome.samples else None,
                 benchmark={
@@ -191,6 +191,11 @@ class SqlEngineFiles:
         rows = [_measurement_values(run_id, Measurement.from_json(value)) for value in outcome.measurements]
         if rows:
             self._connection.execute(insert(measurements), rows)
+
+    def _measuring_began(self, attempt: Attempt) -> Any:
+        """When the measuring began: the end of what came before it, as far as anybody reported it."""
+        row = self._connection.execute(select(attempts).where(attempts.c.id == attempt.id)).one()
+        return row.verified_at or row.built_at or row.started_at or row.claimed_at
 
     def _engines(self, *conditions: Any) -> list[Engine]:
         query = (

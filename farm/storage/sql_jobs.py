@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, desc, false, func, insert, literal, or_, select, update
+from sqlalchemy import and_, case, delete, desc, false, func, insert, literal, or_, select, update
 
 from farm.domain.digests import digest_of_json
 from farm.domain.errors import AttemptSupersededError, ConflictError, InvalidRequestError, NotFoundError
@@ -46,14 +46,8 @@ if TYPE_CHECKING:
     from farm.domain.targets import Device, Target
     from farm.domain.work import JobRequest, ModelName
 
-#: The timestamp that a phase sets when it begins: the end of the one before.
-_STAMP_OF_PHASE = {
-    Phase.PREPARE: "started_at",
-    Phase.BUILD: None,
-    Phase.VERIFY: "built_at",
-    Phase.BENCHMARK: "verified_at",
-    Phase.UPLOAD: "measured_at",
-}
+#: The timestamp that the end of a phase sets.
+_END_OF_PHASE = {Phase.BUILD: "built_at", Phase.VERIFY: "verified_at", Phase.BENCHMARK: "measured_at"}
 
 
 class SqlJobLedger:
@@ -287,8 +281,11 @@ class SqlJobLedger:
         Raises:
             AttemptSupersededError: the job went on without this attempt.
         """
-        stamp = _STAMP_OF_PHASE[phase]
-        stamps = {stamp: func.coalesce(attempts.c[stamp], DatabaseNow())} if stamp else {}
+        stamps: dict[str, Any] = {"started_at": func.coalesce(attempts.c.started_at, DatabaseNow())}
+        for ended, stamp in _END_OF_PHASE.items():
+            if ended is not phase:
+                ends_now = and_(attempts.c.phase == ended.value, attempts.c[stamp].is_(None))
+                stamps[stamp] = case((ends_now, DatabaseNow()), else_=attempts.c[stamp])
         changed = self._connection.execute(
             update(attempts)
             .where(attempts.c.id == attempt.id, attempts.c.state == "RUNNING")
@@ -360,6 +357,12 @@ class SqlJobLedger:
                 state=state.value,
                 finished_at=now,
                 uploaded_at=now if state is AttemptState.SUCCEEDED else None,
+                # Phases too short for anybody to have reported them.
+                **{
+                    stamp: func.coalesce(attempts.c[stamp], now)
+                    for phase, stamp in _END_OF_PHASE.items()
+                    if phase.value in (seconds or {})
+                },
                 log_sha256=log.sha256 if log else None,
                 is_crash=bool(failure and failure.is_crash),
                 seconds=seconds or {},
@@ -390,9 +393,21 @@ class SqlJobLedger:
         return int(self._connection.execute(query).scalar_one())
 
     def interested(self, job_id: str) -> set[str]:
-        """The submissions that have a cell of a job."""
-        query = select(_cells.c.submission_id).where(_cells.c.job_id == job_id)
+        """The submissions that have a cell of a job and were not withdrawn."""
+        query = (
+            select(_cells.c.submission_id)
+            .join(submissions, submissions.c.id == _cells.c.submission_id)
+            .where(_cells.c.job_id == job_id, submissions.c.withdrawn_at.is_(None))
+        )
         return set(self._connection.execute(query).scalars())
+
+    def withdraw(self, submission_id: str) -> None:
+        """Notes that nobody waits for a submission any more."""
+        self._connection.execute(
+            update(submissions)
+            .where(submissions.c.id == submission_id)
+            .values(withdrawn_at=func.coalesce(submissions.c.withdrawn_at, DatabaseNow()))
+        )
 
     def request_cancel(self, job_id: str) -> Job:
         """Cancels a queued job at once, and asks a running one to stop.

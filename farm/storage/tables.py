@@ -172,6 +172,8 @@ submissions = Table(
     Column("tags", JsonDocument, nullable=False),
     Column("request", JsonDocument, nullable=False),
     Column("created_at", UtcDateTime, nullable=False, index=True),
+    # When its user cancelled it: what it shares then goes on for the others alone.
+    Column("withdrawn_at", UtcDateTime),
 )
 
 jobs = Table(

@@ -183,6 +183,7 @@ def upgrade() -> None:
         sa.Column("tags", JSON_DOCUMENT, nullable=False),
         sa.Column("request", JSON_DOCUMENT, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("withdrawn_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["model_sha256"], ["models.sha256"], name=op.f("fk_submissions_model_sha256_models")
         ),

@@ -501,6 +501,12 @@ class JobLedgerBehaviour:
             assert transaction.jobs.interested(other.id) == {both.id}
             assert transaction.jobs.interested("j-nothing") == set()
 
+        with database.transaction() as transaction:
+            transaction.jobs.withdraw(both.id)
+        with database.reading() as transaction:
+            assert transaction.jobs.interested(job.id) == {one.id}
+            assert transaction.jobs.interested(other.id) == set()
+
     def test_a_failed_job_is_tried_again_as_a_new_one_in_every_cell(
         self, database: Database, name: ModelName
     ) -> None:

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -299,10 +299,13 @@ def test_a_disk_without_room_for_a_database(new_farm: FarmCommand) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
 def test_a_full_disk_at_fetch_leaves_no_file(filled_home: FarmCommand, tmp_path: Path) -> None:
-    with _small_disk(tmp_path / "disk", "4k") as disk:
+    with _small_disk(tmp_path / "disk", "64k") as disk:
+        with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
         said = filled_home.refused("fetch", "dense", "-o", disk / "dense.engine", code=6)
         assert "no space left" in said
-        assert list(disk.iterdir()) == []
+        assert [path.name for path in disk.iterdir()] == ["filler"]
 
 
 @contextmanager

@@ -246,9 +246,8 @@ class WorkerProcess:
         self._log = place.fake.control / f"worker-{new_id('w')}.log"
         document = {
             "settings": {
-                **{name: str(value) for name, value in vars(settings).items()},
-                "lease_s": settings.lease_s,
-                "poll_s": settings.poll_s,
+                name: str(value) if isinstance(value, Path) else value
+                for name, value in vars(settings).items()
             },
             "device": device.uuid,
             "fake": str(place.fake.control),

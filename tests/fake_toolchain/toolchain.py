@@ -1,3 +1,4 @@
+# ruff: noqa: T201, UP035 - it prints what libraries would, and also runs under Python 3.10
 """The fake: builds by copying, runs by ONNX Runtime, and in between does what the test has written down.
 
 The n-th build does what the n-th line of the file `script` in the control folder says; the last line holds for

@@ -1,3 +1,4 @@
+# ruff: noqa: T201 - a program that prints its state
 """`python -m tests.fake_toolchain.worker_process DOCUMENT`: a worker of a test's farm, until SIGTERM."""
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farm.bootstrap import Farm, open_database, open_farm
+from farm.bootstrap import Farm, make_farm, open_database, open_farm
 from farm.domain.errors import (
     DatabaseUnavailableError,
     FarmError,
@@ -26,7 +26,7 @@ from farm.domain.errors import (
 )
 from farm.settings import Settings, read_settings
 from farm.storage.database import SqlDatabase
-from farm.storage.schema import HEAD, current_revision, upgrade
+from farm.storage.schema import HEAD, current_revision
 from tests.behaviours.given import given_a_farm
 from tests.factories import a_digest
 
@@ -263,13 +263,19 @@ def test_a_fleets_database_is_never_given_tables_by_the_way(postgres_url: str, t
     with pytest.raises(SchemaVersionError, match="has no tables") as caught:
         open_farm(settings)
     assert "farm db upgrade" in caught.value.hint
-    database = open_database(settings)
-    upgrade(database)
-    assert current_revision(database) == HEAD
-    database.close()
+    assert make_farm(settings) == (None, HEAD)
     with opened(settings) as farm:
         given_a_farm(farm.database)
         farm.store.put_bytes(b"engine")
+
+
+def test_a_fleets_store_is_never_made_by_the_way(postgres_url: str, tmp_path: Path) -> None:
+    settings = read_settings(tmp_path / "home", {"FARM_DATABASE_URL": postgres_url})
+    make_farm(settings)
+    shutil.rmtree(settings.store)
+    with opened(settings) as farm, pytest.raises(StoreUnavailableError, match="is missing"):
+        farm.store.put_bytes(b"engine")
+    assert not settings.store.exists()
 
 
 def test_a_wrong_url_is_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -54,11 +54,11 @@ def another_device(place: FarmOfTest) -> Iterator[Device]:
 def test_the_job_of_a_worker_that_was_killed_is_built_by_another_one_and_no_child_is_left(
     place: FarmOfTest,
 ) -> None:
-    place.fake.does("fork", "build")
     place.fake.does("hang", "build")
     with place.worker_process() as killed:
         (job_id,) = place.submit()
         pid = place.fake.pid()
+        wait_until(lambda: place.attempts(job_id)[0].phase == "build")
         killed.kill()
         # The kernel ends the child with its supervisor, and its device is free.
         wait_until(lambda: not is_alive(pid))

@@ -30,9 +30,18 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         InvalidSpecError: the file is not an `.npz` of plain arrays.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        ValueError,
+        OSError,
+        # What a lone array, an `.npy`, raises as a context manager: one in Python 3.10, the other since.
+        AttributeError,
+        TypeError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         why = (
             error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
         )

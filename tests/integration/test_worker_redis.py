@@ -1,0 +1,139 @@
+"""The same consumer over Redis: messages get lost, Redis goes away, two workers share a queue."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from farm.domain.identifiers import new_id
+from farm.domain.jobs import AttemptState, JobState
+from tests.fake_toolchain.harness import FarmOfTest, farm_of_test, settings_in, wait_until
+from tests.services import RedisServer
+from workers.agent import RunningWorker
+from workers.device_lock import DEFAULT_LOCK_FOLDER
+from workers.interpreters import probe_interpreter
+from workers.queues import TASK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from workers.interpreters import Interpreter
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
+    """This interpreter, which has ONNX Runtime."""
+    return probe_interpreter(Path(sys.executable), tmp_path_factory.mktemp("probe"))
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[RedisServer]:
+    """A Redis to be emptied and killed."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def place(tmp_path: Path, own: Interpreter, broker: RedisServer) -> Iterator[FarmOfTest]:
+    """A farm that is woken through Redis."""
+    redis.Redis.from_url(broker.url).flushall()
+    settings = settings_in(tmp_path / "home", broker_url=broker.url)
+    with farm_of_test(tmp_path, own, settings=settings) as made:
+        yield made
+
+
+def test_a_job_is_announced_over_redis_taken_once_and_its_message_gone(
+    place: FarmOfTest, broker: RedisServer
+) -> None:
+    with place.worker():
+        (job_id,) = place.submit()
+        place.succeeded(job_id)
+    assert len(place.fake.pids()) == 1
+    kept = [key for key in redis.Redis.from_url(broker.url).keys("farm:*") if b"unacked" in key]
+    assert kept == []
+
+
+def test_a_message_that_redis_lost_is_sent_again_after_a_while(
+    place: FarmOfTest, broker: RedisServer
+) -> None:
+    place.fake.does("wait", "build")
+    with place.worker(patience_s=1.0):
+        (first,) = place.submit(salt="first")
+        place.fake.pid()
+        (second,) = place.submit(salt="second")
+        queue = place.job(second).target.queue
+        client = redis.Redis.from_url(broker.url)
+        # Announced, and waiting in Redis while the worker is busy: a busy worker hoards nothing.
+        wait_until(lambda: client.llen(f"farm:{queue}"))
+        client.flushall()
+        place.fake.go()
+        place.succeeded(first)
+        place.succeeded(second)
+    assert len(place.fake.pids()) == 2
+
+
+def test_a_worker_goes_on_after_redis_was_killed_and_came_back_empty(
+    place: FarmOfTest, broker: RedisServer
+) -> None:
+    place.fake.does("wait", "build")
+    with place.worker(patience_s=1.0):
+        (running,) = place.submit(salt="running")
+        place.fake.pid()
+        (waiting,) = place.submit(salt="waiting")
+        broker.kill()
+        time.sleep(1)
+        # What is submitted while Redis is away is safe: SQL holds it.
+        (meanwhile,) = place.submit(salt="meanwhile")
+        broker.start()
+        redis.Redis.from_url(broker.url).flushall()
+        place.fake.go()
+        for job_id in (running, waiting, meanwhile):
+            place.succeeded(job_id)
+            assert len(place.attempts(job_id)) == 1
+
+
+def test_a_message_that_arrives_twice_or_means_nothing_is_dropped(place: FarmOfTest) -> None:
+    with place.worker() as worker:
+        (job_id,) = place.submit()
+        place.succeeded(job_id)
+        queue = place.job(job_id).target.queue
+        for words in (job_id, "j-0000000000"):
+            worker._consumer._app.send_task(TASK, args=[words], queue=queue)
+        (other,) = place.submit(salt="other")
+        place.succeeded(other)
+    assert len(place.fake.pids()) == 2
+
+
+def test_two_workers_of_one_target_share_its_queue_and_do_every_job_once(place: FarmOfTest) -> None:
+    device = replace(place.device, uuid=new_id("CPU-test"))
+    second = RunningWorker(place.farm, replace(place.offer, device=device), place.interpreters)
+    ids = [place.submit(salt=str(number))[0] for number in range(6)]
+    try:
+        with place.worker() as first, second:
+            for job_id in ids:
+                place.succeeded(job_id)
+    finally:
+        for lock in DEFAULT_LOCK_FOLDER.glob(f"{device.uuid}*"):
+            lock.unlink()
+    attempts = [attempt for job_id in ids for attempt in place.attempts(job_id)]
+    assert [attempt.state for attempt in attempts] == [AttemptState.SUCCEEDED] * 6
+    assert {attempt.worker_id for attempt in attempts} == {first.id, second.id}
+    assert len(place.fake.pids()) == 6
+
+
+def test_a_worker_that_starts_while_redis_is_away_begins_as_soon_as_it_is_there(
+    place: FarmOfTest, broker: RedisServer
+) -> None:
+    broker.kill()
+    with place.worker(patience_s=1.0):
+        (job_id,) = place.submit()
+        time.sleep(1)
+        assert place.job(job_id).state is JobState.QUEUED
+        broker.start()
+        place.succeeded(job_id)

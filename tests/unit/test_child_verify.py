@@ -1,0 +1,91 @@
+"""Verification: an engine's outputs against the reference's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from farm.domain.errors import AccuracyError, InvalidSpecError
+from tests.factories import a_tensor
+from workers.child.requests import AttemptRequest
+from workers.child.verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from workers.toolchains.toolchain import TimedSession
+
+INPUTS = np.array([[1, 2, 3], [3, 2, 1], [0, 5, 0], [1, 0, 9]], np.float32)
+
+
+class Engine:
+    """An engine made of a function."""
+
+    def __init__(self, function: Callable[[NDArray[Any]], dict[str, NDArray[Any]]]) -> None:
+        self.inputs = (a_tensor("x", (-1, 3)),)
+        self.outputs = (a_tensor("y", (-1, 3)),)
+        self._function = function
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return self._function(inputs["x"])
+
+    def timed_sessions(self, inputs: Mapping[str, NDArray[Any]]) -> list[TimedSession]:
+        return []
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def request(folder: Path, **arrays: NDArray[Any]) -> AttemptRequest:
+    """Four samples, run two at a time; the reference is the identity."""
+    np.savez(folder / "inputs.npz", **{"x": INPUTS, **arrays})
+    np.savez(folder / "outputs.npz", y=INPUTS)
+    return AttemptRequest(
+        "fake",
+        "1",
+        folder / "engine",
+        inputs_path=folder / "inputs.npz",
+        reference_path=folder / "outputs.npz",
+        reference_name="onnxruntime 1 fp32",
+        chunk_shapes={"x": (2, 3)},
+    )
+
+
+def silent(_fraction: float, _message: str) -> None:
+    """Nobody listens."""
+
+
+def test_an_engine_that_computes_the_same_has_no_error(tmp_path: Path) -> None:
+    found = verify(Engine(lambda x: {"y": x}), request(tmp_path), silent)
+    (output,) = found.outputs
+    assert (output.max_abs_error, output.top1_agreement) == (0.0, 1.0)
+    assert (found.samples, found.reference, found.label_top1) == (4, "onnxruntime 1 fp32", None)
+
+
+def test_labels_tell_how_often_engine_and_reference_are_right(tmp_path: Path) -> None:
+    labels = np.array([2, 0, 1, 0])
+    found = verify(Engine(lambda x: {"y": -x}), request(tmp_path, labels=labels), silent)
+    assert found.reference_label_top1 == 0.75
+    assert found.label_top1 == 0.0
+
+
+def test_an_output_that_is_missing_is_named_and_one_that_is_new_is_left_out(tmp_path: Path) -> None:
+    with pytest.raises(AccuracyError, match="no output 'y'"):
+        verify(Engine(lambda x: {"z": x}), request(tmp_path), silent)
+    found = verify(Engine(lambda x: {"y": x, "z": x}), request(tmp_path), silent)
+    assert [output.name for output in found.outputs] == ["y"]
+
+
+def test_an_output_of_another_shape_is_an_inaccuracy(tmp_path: Path) -> None:
+    with pytest.raises(AccuracyError):
+        verify(Engine(lambda x: {"y": x[:, :2]}), request(tmp_path), silent)
+
+
+def test_inputs_that_do_not_fit_the_engine_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSpecError, match="'w' that is no input"):
+        verify(Engine(lambda x: {"y": x}), request(tmp_path, w=INPUTS), silent)
