@@ -102,7 +102,7 @@ class _Lines:
     """A line whenever a cell's state or phase changes."""
 
     def __init__(self) -> None:
-        self._seen: dict[int, tuple[str, str]] = {}
+        self._seen: dict[int, tuple[str, str, str]] = {}
 
     def __enter__(self) -> None:
         """Nothing to begin."""
@@ -114,10 +114,13 @@ class _Lines:
         """Tells what changed."""
         for cell in progress.cells:
             phase = cell.attempt.phase if cell.attempt and cell.state is JobState.RUNNING else ""
-            if self._seen.get(cell.cell.position) == (cell.state.value, phase):
+            # Why it does not go on is worth a line of its own.
+            waits = cell.attempt.message if phase and cell.attempt else ""
+            now = (cell.state.value, phase, waits if waits.startswith("waiting") else "")
+            if self._seen.get(cell.cell.position) == now:
                 continue
-            self._seen[cell.cell.position] = (cell.state.value, phase)
-            what = phase or describe_state(cell)
+            self._seen[cell.cell.position] = now
+            what = now[2] or phase or describe_state(cell)
             show_note(
                 f"{_SIGNS[cell.state]} {cell.slug} · {cell.cell.spec.target.toolchain} · "
                 f"{cell.cell.spec.precision}: {cell.state.value.lower()}{f', {what}' if what else ''}"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from farm.domain.errors import InvalidRequestError, NotFoundError
 from farm.domain.jobs import Failure, FailureClass
+from farm.storage.columns import storable_text
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row, Table
@@ -43,3 +46,22 @@ def failure_from_row(row: Row[Any]) -> Failure | None:
         row.failure_hint,
         row.failure_phase,
     )
+
+
+def full_id(connection: Connection, table: Table, prefix: str, noun: str) -> str:
+    """The id that begins like this.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidRequestError: several begin like that.
+    """
+    prefix = storable_text(prefix)
+    query = select(table.c.id).where(table.c.id.startswith(prefix, autoescape=True)).limit(2)
+    found = connection.execute(query).scalars().all()
+    if prefix in found:
+        return prefix
+    if not found:
+        raise NotFoundError(f"there is no {noun} {prefix!r}", hint="`farm status` lists the newest.")
+    if len(found) > 1:
+        raise InvalidRequestError(f"several {noun}s begin with {prefix!r}", hint="Give more of the id.")
+    return str(found[0])

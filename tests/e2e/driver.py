@@ -15,6 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.tables import progress_as_json
+from farm.bootstrap import open_farm
+from farm.services.progress import submission_progress
+from farm.settings import read_settings
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -202,13 +207,19 @@ class FarmCommand:
 
     def until(self, submission: str, condition: Callable[[Any], bool], patience_s: float = PATIENCE_S) -> Any:
         """The submission as soon as its first cell meets a condition."""
+        # In this process: to start the command again and again would take the machine from what is waited for.
+        farm = open_farm(read_settings(environment=self.environment), create=False)
         end = time.monotonic() + patience_s
-        while True:
-            found = self.json("status", submission)
-            if condition(found["cells"][0]):
-                return found
-            assert time.monotonic() < end, json.dumps(found, indent=2)
-            time.sleep(0.1)
+        try:
+            while True:
+                with farm.database.reading() as transaction:
+                    found = progress_as_json(submission_progress(transaction, submission))
+                if condition(found["cells"][0]):
+                    return found
+                assert time.monotonic() < end, found
+                time.sleep(0.05)
+        finally:
+            farm.database.close()
 
     def until_phase(self, submission: str, phase: str) -> Any:
         """The submission as soon as its first cell runs in a phase."""

@@ -69,7 +69,7 @@ def test_what_one_process_submits_another_builds_and_a_third_fetches(fleet: Farm
 
 def test_a_killed_workers_job_is_finished_by_the_next_one(fleet: FarmCommand) -> None:
     with fleet.up(command="worker") as first:
-        submission = fleet.json(*_slow(fleet, 4))["id"]
+        submission = fleet.json(*_slow(fleet, 3))["id"]
         fleet.until_phase(submission, "benchmark")
         first.send(signal.SIGKILL)
         first.end()
@@ -120,7 +120,7 @@ def test_a_database_that_goes_away_for_a_moment_costs_nothing(
     fleet: FarmCommand, postgres_server: PostgresServer
 ) -> None:
     with fleet.up(command="worker", FARM_LEASE_S="30"):
-        submission = fleet.json(*_slow(fleet, 4))["id"]
+        submission = fleet.json(*_slow(fleet, 3))["id"]
         fleet.until_phase(submission, "benchmark")
         waiting = fleet.start("watch", submission)
         waiting.wait_for("running, benchmark")

@@ -352,6 +352,20 @@ def test_a_model_is_inspected_without_a_farm(new_farm: FarmCommand) -> None:
 # The worker itself
 
 
+def test_a_device_that_somebody_else_holds_is_waited_for(busy_farm: FarmCommand, tmp_path: Path) -> None:
+    from workers.device_lock import DeviceLock
+    from workers.devices import describe_cpu
+
+    path = models.save(models.dense(26, batch=1), tmp_path / "dense.onnx")
+    with DeviceLock(describe_cpu().uuid, purpose="a test", wait_seconds=60):
+        submission = busy_farm.json("submit", path, "--spec", fast_spec(tmp_path), "--gpu", "cpu")["id"]
+        following = busy_farm.start("watch", submission)
+        following.wait_for(rf"waiting: CPU-\S+ is held by process {os.getpid()} .* for a test")
+    assert following.end().code == 0
+    (cell,) = busy_farm.json("status", submission)["cells"]
+    assert (cell["state"], cell["attempts"]) == ("SUCCEEDED", 1), "the wait cost no attempt"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_worker_that_is_told_to_stop_gives_its_job_back(
     farm: FarmCommand, tmp_path: Path, number: signal.Signals

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from farm.bootstrap import Farm, open_database, open_farm
+from farm.bootstrap import Farm, make_farm, open_farm
 from farm.domain.benchmarks import BenchmarkSpec
 from farm.domain.identifiers import new_id
 from farm.domain.jobs import JobState
@@ -27,7 +27,6 @@ from farm.services.submit import SubmitOrder, keep_model, submit_plan
 from farm.settings import Settings, read_settings
 from farm.storage.database import SqlDatabase
 from farm.storage.onnx_files import read_model
-from farm.storage.schema import upgrade
 from tests.fake_toolchain.toolchain import DESCRIPTION
 from workers.agent import Offer, RunningWorker, offer_of
 from workers.device_lock import DEFAULT_LOCK_FOLDER
@@ -297,9 +296,7 @@ def farm_of_test(folder: Path, own: Interpreter, *, settings: Settings | None = 
     """A new farm, closed at the end; the lock of its device is removed."""
     settings = settings or settings_in(folder / "home")
     if settings.sqlite_path is None:
-        database = open_database(settings)
-        upgrade(database)
-        database.close()
+        make_farm(settings)
     farm = open_farm(settings)
     # No other farm of this machine serves it, so nobody waits for anybody.
     device = Device(new_id("CPU-test"), CPU, 0, 4096, "", settings.host)

@@ -152,7 +152,7 @@ def _python310() -> Path:
         )
         if asked.stdout.strip() == "3 10":
             return Path(candidate)
-    missing("no Python 3.10 on PATH or under PYENV_ROOT")
+    return missing("no Python 3.10 on PATH or under PYENV_ROOT")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from farm.domain.identifiers import new_id
 from farm.domain.jobs import AttemptState, JobState
 from tests.fake_toolchain.harness import FarmOfTest, farm_of_test, settings_in, wait_until
 from tests.services import RedisServer
-from workers.agent import RunningWorker
 from workers.device_lock import DEFAULT_LOCK_FOLDER
 from workers.interpreters import probe_interpreter
 from workers.queues import TASK
@@ -23,6 +22,7 @@ from workers.queues import TASK
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from farm.domain.targets import Device
     from workers.interpreters import Interpreter
 
 
@@ -110,21 +110,45 @@ def test_a_message_that_arrives_twice_or_means_nothing_is_dropped(place: FarmOfT
     assert len(place.fake.pids()) == 2
 
 
-def test_two_workers_of_one_target_share_its_queue_and_do_every_job_once(place: FarmOfTest) -> None:
+@pytest.fixture
+def second_device(place: FarmOfTest) -> Iterator[Device]:
+    """One of the same type in another machine, as far as the farm can tell."""
     device = replace(place.device, uuid=new_id("CPU-test"))
-    second = RunningWorker(place.farm, replace(place.offer, device=device), place.interpreters)
-    ids = [place.submit(salt=str(number))[0] for number in range(6)]
-    try:
-        with place.worker() as first, second:
-            for job_id in ids:
-                place.succeeded(job_id)
-    finally:
-        for lock in DEFAULT_LOCK_FOLDER.glob(f"{device.uuid}*"):
-            lock.unlink()
+    yield device
+    for lock in DEFAULT_LOCK_FOLDER.glob(f"{device.uuid}*"):
+        lock.unlink()
+
+
+# In processes of their own, as everywhere: Celery has one event loop for all consumers of a process.
+
+
+def test_two_workers_of_one_target_share_its_queue_and_do_every_job_once(
+    place: FarmOfTest, second_device: Device
+) -> None:
+    place.fake.does("wait", "wait", "build")
+    with place.worker_process(), place.worker_process(device=second_device):
+        ids = [place.submit(salt=str(number))[0] for number in range(6)]
+        place.fake.pid(2)  # two at once, so both are at it
+        place.fake.go()
+        for job_id in ids:
+            place.succeeded(job_id)
     attempts = [attempt for job_id in ids for attempt in place.attempts(job_id)]
     assert [attempt.state for attempt in attempts] == [AttemptState.SUCCEEDED] * 6
-    assert {attempt.worker_id for attempt in attempts} == {first.id, second.id}
+    assert {attempt.device_uuid for attempt in attempts} == {place.device.uuid, second_device.uuid}
     assert len(place.fake.pids()) == 6
+
+
+def test_the_job_of_a_worker_that_is_told_to_stop_goes_to_another_one_at_once(
+    place: FarmOfTest, second_device: Device
+) -> None:
+    place.fake.does("wait", "build")
+    with place.worker_process() as first:
+        (job_id,) = place.submit(max_attempts=1)
+        place.fake.pid()
+        with place.worker_process(device=second_device):
+            first.stop()
+            place.succeeded(job_id)
+    assert [a.device_uuid for a in place.attempts(job_id)] == [place.device.uuid, second_device.uuid]
 
 
 def test_a_worker_that_starts_while_redis_is_away_begins_as_soon_as_it_is_there(

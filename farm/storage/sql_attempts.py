@@ -1,0 +1,187 @@
+"""Attempts in SQL: the fence, the lease, the log."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, case, delete, func, insert, literal, select, update
+
+from farm.domain.errors import AttemptSupersededError
+from farm.domain.jobs import AttemptState, JobState, Phase, check_attempt_transition, check_job_transition
+from farm.storage.columns import AnyText, DatabaseNow
+from farm.storage.job_rows import (
+    attempt_from_row,
+    job_from_row,
+)
+from farm.storage.rows import failure_values, insert_once
+from farm.storage.tables import (
+    artifacts,
+    attempts,
+    jobs,
+    log_chunks,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from farm.domain.digests import Digest
+    from farm.domain.jobs import Failure
+    from farm.domain.work import Attempt, Job
+
+#: The timestamp that the end of a phase sets.
+_END_OF_PHASE = {Phase.BUILD: "built_at", Phase.VERIFY: "verified_at", Phase.BENCHMARK: "measured_at"}
+
+
+class SqlAttempts:
+    """The part of `JobLedger` that attempts are; every write of theirs is fenced."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def heartbeat(self, attempt: Attempt, lease_s: float) -> bool:
+        """Renews the lease; true if cancellation was asked for.
+
+        Raises:
+            AttemptSupersededError: the job went on without this attempt.
+        """
+        renewed = self._connection.execute(
+            self._owned(attempt).values(lease_until=self._now() + timedelta(seconds=lease_s))
+        )
+        self._fence(attempt, renewed.rowcount)
+        query = select(jobs.c.cancel_requested_at).where(jobs.c.id == attempt.job_id)
+        return self._connection.execute(query).scalar_one() is not None
+
+    def report(self, attempt: Attempt, phase: Phase, fraction: float | None, message: str) -> None:
+        """Notes where an attempt stands.
+
+        Raises:
+            AttemptSupersededError: the job went on without this attempt.
+        """
+        stamps: dict[str, Any] = {"started_at": func.coalesce(attempts.c.started_at, DatabaseNow())}
+        for ended, stamp in _END_OF_PHASE.items():
+            if ended is not phase:
+                ends_now = and_(attempts.c.phase == ended.value, attempts.c[stamp].is_(None))
+                stamps[stamp] = case((ends_now, DatabaseNow()), else_=attempts.c[stamp])
+        changed = self._connection.execute(
+            update(attempts)
+            .where(attempts.c.id == attempt.id, attempts.c.state == "RUNNING")
+            .values(phase=phase.value, phase_fraction=fraction, phase_message=message[:500], **stamps)
+        )
+        self._fence(attempt, changed.rowcount)
+
+    def append_log(self, attempt: Attempt, text: str) -> None:
+        """Adds to the live log; nothing once the attempt has ended, for its log is kept elsewhere then."""
+        running = select(attempts.c.id, literal(text.replace("\0", ""), AnyText)).where(
+            attempts.c.id == attempt.id, attempts.c.state == "RUNNING"
+        )
+        self._connection.execute(insert(log_chunks).from_select(["attempt_id", "text"], running))
+
+    def live_log(self, attempt: Attempt) -> str:
+        """The live log so far; empty once the whole is kept as an artifact."""
+        query = (
+            select(log_chunks.c.text).where(log_chunks.c.attempt_id == attempt.id).order_by(log_chunks.c.id)
+        )
+        return "".join(self._connection.execute(query).scalars())
+
+    def close(
+        self,
+        attempt: Attempt,
+        state: AttemptState,
+        job_state: JobState,
+        *,
+        failure: Failure | None = None,
+        retry_in_s: float = 0.0,
+        log: Digest | None = None,
+        seconds: dict[str, float] | None = None,
+        environment: dict[str, Any] | None = None,
+    ) -> None:
+        """Ends an attempt, and moves its job.
+
+        Raises:
+            AttemptSupersededError: the job went on without this attempt.
+            IllegalTransitionError: the transition tables do not allow it.
+        """
+        check_attempt_transition(AttemptState.RUNNING, state)
+        check_job_transition(JobState.RUNNING, job_state)
+        now = self._now()
+        moved = self._connection.execute(
+            self._owned(attempt).values(
+                state=job_state.value,
+                lease_until=None,
+                finished_at=now if job_state.is_terminal else None,
+                # Back in the queue it is news again, from the moment that it is due.
+                announced_at=None,
+                not_before=now + timedelta(seconds=retry_in_s),
+                **(failure_values(failure) if job_state is not JobState.SUCCEEDED else failure_values(None)),
+            )
+        )
+        self._fence(attempt, moved.rowcount)
+        if log is not None:
+            insert_once(
+                self._connection,
+                artifacts,
+                sha256=log.sha256,
+                size_bytes=log.size_bytes,
+                kind="log",
+                created_at=now,
+            )
+            self._connection.execute(delete(log_chunks).where(log_chunks.c.attempt_id == attempt.id))
+        self._connection.execute(
+            update(attempts)
+            .where(attempts.c.id == attempt.id)
+            .values(
+                state=state.value,
+                finished_at=now,
+                uploaded_at=now if state is AttemptState.SUCCEEDED else None,
+                # Phases too short for anybody to have reported them.
+                **{
+                    stamp: func.coalesce(attempts.c[stamp], now)
+                    for phase, stamp in _END_OF_PHASE.items()
+                    if phase.value in (seconds or {})
+                },
+                log_sha256=log.sha256 if log else None,
+                is_crash=bool(failure and failure.is_crash),
+                seconds=seconds or {},
+                environment=environment or {},
+                **failure_values(failure),
+            )
+        )
+
+    def attempts(self, job_id: str) -> list[Attempt]:
+        """A job's attempts, oldest first."""
+        query = (
+            select(attempts, artifacts.c.size_bytes.label("log_size_bytes"))
+            .outerjoin(artifacts, artifacts.c.sha256 == attempts.c.log_sha256)
+            .where(attempts.c.job_id == job_id)
+            .order_by(attempts.c.number)
+        )
+        return [attempt_from_row(row) for row in self._connection.execute(query)]
+
+    def expired(self) -> list[tuple[Job, Attempt]]:
+        """Running jobs whose lease is over."""
+        query = select(jobs).where(jobs.c.state == "RUNNING", jobs.c.lease_until < DatabaseNow())
+        found = [job_from_row(row) for row in self._connection.execute(query)]
+        return [(job, self.attempts(job.id)[-1]) for job in found]
+
+    def crashes(self, job_id: str) -> int:
+        """How many of a job's attempts died by a signal or fell silent."""
+        query = select(func.count()).where(attempts.c.job_id == job_id, attempts.c.is_crash)
+        return int(self._connection.execute(query).scalar_one())
+
+    def _now(self) -> datetime:
+        return self._connection.execute(select(DatabaseNow())).scalar_one()
+
+    def _owned(self, attempt: Attempt) -> Any:
+        """An update of the job that takes effect only while this attempt is the one that runs it."""
+        return update(jobs).where(
+            jobs.c.id == attempt.job_id, jobs.c.state == "RUNNING", jobs.c.attempts == attempt.number
+        )
+
+    def _fence(self, attempt: Attempt, changed: int) -> None:
+        if changed != 1:
+            raise AttemptSupersededError(
+                f"attempt {attempt.number} of job {attempt.job_id} is no longer the one that runs it"
+            )

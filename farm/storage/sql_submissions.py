@@ -1,0 +1,123 @@
+"""Submissions and their cells in SQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import desc, func, insert, select, update
+
+from farm.domain.identifiers import new_id
+from farm.domain.work import Cell, Submission
+from farm.storage.columns import DatabaseNow
+from farm.storage.job_rows import (
+    cell_from_row,
+)
+from farm.storage.rows import full_id
+from farm.storage.tables import (
+    cells,
+    submissions,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+    from farm.domain.work import ModelName
+
+
+class SqlSubmissions:
+    """The part of `JobLedger` that submissions are."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add_submission(
+        self,
+        *,
+        name: ModelName,
+        user: str,
+        tags: dict[str, str],
+        cells: Sequence[Cell],
+        request: dict[str, Any],
+    ) -> Submission:
+        """Files a request with its cells."""
+        submission_id = new_id("s")
+        self._connection.execute(
+            insert(submissions).values(
+                id=submission_id,
+                model_name=name.name,
+                model_version=name.version,
+                model_sha256=name.model_sha256,
+                user_name=user,
+                tags=tags,
+                request=request,
+                created_at=DatabaseNow(),
+            )
+        )
+        if cells:
+            self._connection.execute(insert(_cells), [_cell_values(submission_id, cell) for cell in cells])
+        return self.submission(submission_id)
+
+    def submission(self, submission_id: str) -> Submission:
+        """A submission by its id or the id's beginning.
+
+        Raises:
+            NotFoundError: there is none.
+            InvalidRequestError: several begin like that.
+        """
+        full = full_id(self._connection, submissions, submission_id, "submission")
+        row = self._connection.execute(select(submissions).where(submissions.c.id == full)).one()
+        found = self._connection.execute(
+            select(_cells).where(_cells.c.submission_id == full).order_by(_cells.c.position)
+        )
+        return Submission(
+            id=row.id,
+            model_name=row.model_name,
+            model_version=row.model_version,
+            model_sha256=row.model_sha256,
+            user=row.user_name,
+            created_at=row.created_at,
+            tags=row.tags,
+            cells=tuple(map(cell_from_row, found)),
+        )
+
+    def submissions(self, limit: int) -> list[Submission]:
+        """The newest submissions, newest first."""
+        ids = self._connection.execute(
+            select(submissions.c.id).order_by(desc(submissions.c.created_at)).limit(limit)
+        ).scalars()
+        return [self.submission(submission_id) for submission_id in ids.all()]
+
+    def interested(self, job_id: str) -> set[str]:
+        """The submissions that have a cell of a job and were not withdrawn."""
+        query = (
+            select(_cells.c.submission_id)
+            .join(submissions, submissions.c.id == _cells.c.submission_id)
+            .where(_cells.c.job_id == job_id, submissions.c.withdrawn_at.is_(None))
+        )
+        return set(self._connection.execute(query).scalars())
+
+    def withdraw(self, submission_id: str) -> None:
+        """Notes that nobody waits for a submission any more."""
+        self._connection.execute(
+            update(submissions)
+            .where(submissions.c.id == submission_id)
+            .values(withdrawn_at=func.coalesce(submissions.c.withdrawn_at, DatabaseNow()))
+        )
+
+
+# The method `cells=` above needs the name for its argument.
+_cells = cells
+
+
+def _cell_values(submission_id: str, cell: Cell) -> dict[str, Any]:
+    return {
+        "submission_id": submission_id,
+        "position": cell.position,
+        "spec_sha256": cell.spec.digest.sha256,
+        "spec": cell.spec.as_json(),
+        "disposition": cell.disposition.value,
+        "job_id": cell.job_id or None,
+        "engine_id": cell.engine_id,
+    }
