@@ -146,6 +146,7 @@ class FarmCommand:
             "FARM_HOME": str(self.home),
             "FARM_USER": "tester",
             "COLUMNS": "200",
+            "TMPDIR": str(self._output),
             **(environment or {}),
         }
 

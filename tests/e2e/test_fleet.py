@@ -34,7 +34,6 @@ def fleet(
             "FARM_LEASE_S": "3",
         },
     )
-    (tmp_path / "store" / "incoming").mkdir(parents=True)
     farm.run("db", "upgrade")
     yield farm
     postgres_server.dropdb(url)

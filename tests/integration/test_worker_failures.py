@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from farm.domain.targets import Device
+    from tests.fake_toolchain.harness import WorkerProcess
     from workers.interpreters import Interpreter
 
 
@@ -49,6 +51,20 @@ def another_device(place: FarmOfTest) -> Iterator[Device]:
     finally:
         for lock in DEFAULT_LOCK_FOLDER.glob(f"{device.uuid}*"):
             lock.unlink()
+
+
+def freeze(worker: WorkerProcess, place: FarmOfTest) -> None:
+    """Stops a worker between two of its transactions: SQLite has one lock, and a frozen holder keeps it."""
+    path = place.farm.settings.sqlite_path
+    assert path is not None
+    while True:
+        worker.signal(signal.SIGSTOP)
+        with closing(sqlite3.connect(path, timeout=0.5)) as connection, suppress(sqlite3.OperationalError):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+            return
+        worker.signal(signal.SIGCONT)
+        time.sleep(0.1)
 
 
 def test_the_job_of_a_worker_that_was_killed_is_built_by_another_one_and_no_child_is_left(
@@ -89,7 +105,7 @@ def test_what_a_ghost_built_is_refused_and_its_child_is_gone(place: FarmOfTest) 
     with place.worker_process() as ghost, another_device(place) as device:
         (job_id,) = place.submit()
         pid = place.fake.pid()
-        ghost.signal(signal.SIGSTOP)
+        freeze(ghost, place)
         os.kill(pid, signal.SIGSTOP)  # its machine as a whole
         offer = replace(place.offer, device=device)
         from workers.agent import RunningWorker
@@ -119,7 +135,7 @@ def test_a_ghost_that_has_finished_its_build_files_nothing(place: FarmOfTest) ->
     with place.worker_process() as ghost, another_device(place) as device:
         (job_id,) = place.submit()
         pid = place.fake.pid()
-        ghost.signal(signal.SIGSTOP)  # the worker alone: its child goes on to the end
+        freeze(ghost, place)  # the worker alone: its child goes on to the end
         place.fake.go()
         wait_until(lambda: not is_alive(pid))
         from workers.agent import RunningWorker
