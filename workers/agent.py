@@ -20,10 +20,10 @@ from farm.domain.identifiers import new_id
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import Device, DeviceKind, DeviceType, Target
 from farm.domain.work import WorkerRegistration
-from workers.attempt import Workplace
 from workers.consumer import Consumer
 from workers.devices import discover_devices
 from workers.interpreters import code_folder, probe_interpreters
+from workers.workplace import Workplace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,90 +6,41 @@ import logging
 import shutil
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from farm.domain.digests import Digest, canonical_json, digest_of_bytes
 from farm.domain.errors import (
     AttemptSupersededError,
-    DatabaseUnavailableError,
     DeviceUnavailableError,
     FarmError,
 )
 from farm.domain.jobs import Failure, FailureClass, JobKind, Phase
-from farm.domain.targets import Device, DeviceKind
+from farm.domain.targets import DeviceKind
 from farm.domain.work import AttemptOutcome
 from farm.services.attempts import cancel_attempt, fail_attempt, finish_attempt, release_attempt
-from workers.child.requests import (
-    AttemptRequest,
-    ReferenceRequest,
-    attempt_request_as_json,
-    reference_request_as_json,
-    result_from_json,
-)
-from workers.child_process import ChildEvent, ChildOutcome, ChildProcess
+from workers.child.requests import AttemptRequest, attempt_request_as_json, result_from_json
+from workers.child_process import ChildOutcome, ChildProcess
 from workers.device_lock import DeviceLock
+from workers.journal import Journal
 from workers.lease import Lease
-from workers.live_log import LiveLog
-from workers.materials import (
-    ReferenceCache,
-    ReferenceKey,
-    benchmark_shapes,
-    chunk_shapes,
-    lend_timing_cache,
-    place_inputs,
-    place_model,
-)
+from workers.materials import benchmark_shapes, chunk_shapes, lend_timing_cache, place_model
+from workers.reference import ReferenceStep, can_run_engine
 from workers.toolchains.toolchain import BuildInput
+from workers.workplace import ChildFailedError, StoppedError, Workplace
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from farm.bootstrap import Farm
     from farm.domain.filing import Engine
     from farm.domain.models import Model
-    from farm.domain.targets import ToolchainId
     from farm.domain.work import Attempt, Job
     from workers.child.requests import AttemptResult
 
 _log = logging.getLogger(__name__)
 #: Computing a reference on the CPU may not take longer.
 REFERENCE_DEADLINE_S = 1800
-#: How long to wait before a database that is away is asked again.
-_DATABASE_GAP_S = 0.5
 _DEVICE_GAP_S = 0.5
-_Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """What a worker works with.
-
-    Attributes:
-        farm: the open farm.
-        worker_id: recorded on attempts.
-        device: the one device that it serves.
-        interpreters: where each toolchain lives.
-        reference_python: an interpreter with ONNX Runtime.
-        reference_toolchain: which ONNX Runtime that is; empty if there is none.
-        code: folder that holds the packages of a child.
-        stopping: set when the worker is told to stop.
-    """
-
-    farm: Farm
-    worker_id: str
-    device: Device
-    interpreters: Mapping[ToolchainId, Path]
-    reference_python: Path
-    reference_toolchain: str
-    code: Path
-    stopping: threading.Event
-
-
-class StoppedError(Exception):
-    """The attempt is to end without an outcome of its own: cancelled, superseded, or the worker stops."""
 
 
 def run_job(place: Workplace, job_id: str) -> None:
@@ -130,11 +81,7 @@ class _Attempt:
         self._seconds: dict[str, float] = {}
         self._deadline = time.monotonic() + job.request.deadline_s
         self._log_file = folder / "log.txt"
-        self._live = LiveLog(self._log_file)
-        self._event = ChildEvent(Phase.PREPARE, None, "")
-        self._unsaid_events: list[ChildEvent] = []
-        self._unsaid_log = ""
-        self._next_tell = 0.0
+        self._journal = Journal(place.farm.database, attempt, lease, self._log_file)
 
     def run(self) -> None:
         """Ends in exactly one of: finished, failed, cancelled, released, superseded."""
@@ -143,9 +90,9 @@ class _Attempt:
             self._folder.mkdir(parents=True)
             self._log_file.touch()
             outcome = self._work()
-            self._report(Phase.UPLOAD, None, "filing")
+            self._journal.report(Phase.UPLOAD, None, "filing")
             log = self._farm.store.put_file(self._log_file)
-            number = self._insist(
+            number = self._journal.insist(
                 lambda: finish_attempt(database, job, attempt, outcome, log, self._cache_flags)
             )
             _log.info("job %s: engine %d filed", job.id, number)
@@ -153,7 +100,7 @@ class _Attempt:
             self._end_stopped()
         except AttemptSupersededError:
             raise
-        except _ChildFailedError as error:
+        except ChildFailedError as error:
             self._fail(error.failure)
         except FarmError as error:
             self._fail(
@@ -162,7 +109,7 @@ class _Attempt:
                     type(error).__name__,
                     error.message,
                     error.hint,
-                    self._event.phase.value,
+                    self._journal.phase,
                 )
             )
         except OSError as error:
@@ -172,9 +119,16 @@ class _Attempt:
                     "StoreUnavailableError",
                     f"the worker's scratch folder failed: {error}",
                     "Is the disk under FARM_SCRATCH full?",
-                    self._event.phase.value,
+                    self._journal.phase,
                 )
             )
+        except Exception as error:
+            # Recorded under its own name, so that nobody looks for a machine that fell silent; then it goes
+            # its way as the bug that it is.
+            what = f"a bug of the farm ended the attempt: {type(error).__name__}: {error}".splitlines()[0]
+            hint = "The worker's own log has the trace: please report it."
+            self._fail(Failure(FailureClass.TRANSIENT, "FarmBug", what, hint, self._journal.phase))
+            raise
 
     @property
     def _cache_flags(self) -> str:
@@ -182,95 +136,39 @@ class _Attempt:
         spec = self._job.spec
         return digest_of_bytes(canonical_json([spec.precision, dict(spec.builder_config)])).sha256[:16]
 
-    @property
-    def _can_run_engine(self) -> bool:
-        """Whether this worker's device runs what is built."""
-        wanted = self._job.target.device_type
-        if wanted.kind is DeviceKind.COMPUTE_CAPABILITY:
-            own = self._place.device.device_type
-            return own.kind is DeviceKind.GPU and own.compute_capability == wanted.compute_capability
-        return True
-
     def _work(self) -> AttemptOutcome:
-        self._report(Phase.PREPARE, None, "fetching the model")
+        self._journal.report(Phase.PREPARE, None, "fetching the model")
         begin = time.monotonic()
         model_path = place_model(self._farm.store, self._model, self._folder / "model", self._prepare)
         engine_path = self._folder / "engine"
         is_build = self._job.request.kind is JobKind.BUILD
         if not is_build:
-            engine = self._insist(self._find_engine)
+            engine = self._journal.insist(self._find_engine)
             if engine is not None:
                 self._farm.store.fetch(engine.digest, engine_path)
-        reference, unverified = self._reference(model_path)
+        reference, unverified = self._reference().obtain(model_path)
         self._seconds["prepare"] = time.monotonic() - begin
         request = self._request(model_path, engine_path, reference, is_build=is_build)
         result = self._in_child(request)
         if result.failure is not None:
-            raise _ChildFailedError(result.failure)
+            raise ChildFailedError(result.failure)
         self._seconds.update(result.seconds)
         return self._upload(request, result, unverified)
 
-    def _reference(self, model_path: Path) -> tuple[Path | None, str]:
-        """The folder of inputs and reference outputs; or none, and why there is none."""
-        if not self._can_run_engine:
-            capability = self._job.target.device_type.compute_capability
-            return (
-                None,
-                f"built ahead of time: no GPU of compute capability {capability} on the building host",
-            )
-        if not self._place.reference_toolchain:
-            return None, "no ONNX Runtime on the building host to compute a reference"
-        verification = self._job.request.verification
-        key = ReferenceKey(
-            self._model.digest.sha256,
-            verification.inputs_sha256,
-            verification.seed,
-            chunk_shapes(self._model, self._job),
-            self._place.reference_toolchain,
-        )
-        cache = ReferenceCache(self._farm.settings.scratch / "references")
-        found = cache.find(key)
-        if found is not None:
-            return found, ""
-        folder = self._folder / "reference"
-        folder.mkdir()
-        if verification.inputs_sha256:
-            inputs = folder / "inputs.npz"
-            self._insist(
-                lambda: place_inputs(
-                    self._farm.database, self._farm.store, verification.inputs_sha256, inputs
-                )
-            )
-        self._prepare("computing the reference")
-        request = ReferenceRequest(
-            model_path,
-            folder / "inputs.npz",
-            not verification.inputs_sha256,
-            key.shapes,
-            verification.seed,
-            folder / "outputs.npz",
-        )
-        child = self._child("reference", reference_request_as_json(request), self._place.reference_python, {})
-        outcome = self._supervise(child, min(REFERENCE_DEADLINE_S, self._remaining_s()))
-        failure = outcome.failure or (outcome.result and outcome.result["failure"])
-        if failure:
-            return self._without_reference(failure)
-        assert outcome.result is not None  # noqa: S101 - neither stopped nor failed
-        (folder / "name.txt").write_text(outcome.result["reference"])
-        return cache.keep(key, folder), ""
+    def _reference(self) -> ReferenceStep:
+        def run(request: Mapping[str, Any]) -> ChildOutcome:
+            child = self._child("reference", request, self._place.reference_python, {})
+            return self._supervise(child, min(REFERENCE_DEADLINE_S, self._remaining_s()))
 
-    def _without_reference(self, failure: Any) -> tuple[None, str]:
-        """A wrong inputs file fails the job; a model that only ONNX Runtime can not run goes unverified."""
-        if not isinstance(failure, Failure):
-            failure = Failure(**{**failure, "failure_class": FailureClass(failure["failure_class"])})
-        is_for_cpu = self._job.target.device_type.kind is DeviceKind.CPU
-        if (
-            failure.code == "InvalidSpecError"
-            or is_for_cpu
-            or failure.failure_class is FailureClass.TRANSIENT
-        ):
-            raise _ChildFailedError(failure)
-        return None, f"the reference could not be computed: {failure.message}"
+        return ReferenceStep(
+            self._place,
+            self._job,
+            self._model,
+            self._folder,
+            self._journal,
+            prepare=self._prepare,
+            run=run,
+        )
 
     def _request(
         self, model_path: Path, engine_path: Path, reference: Path | None, *, is_build: bool
@@ -278,7 +176,7 @@ class _Attempt:
         spec, target = self._job.spec, self._job.target
         cache_in = None
         if is_build:
-            cache_in = self._insist(
+            cache_in = self._journal.insist(
                 lambda: lend_timing_cache(
                     self._farm.database,
                     self._farm.store,
@@ -307,9 +205,11 @@ class _Attempt:
             reference_name=(reference / "name.txt").read_text() if reference else "",
             chunk_shapes=chunk_shapes(self._model, self._job) if reference else {},
             thresholds=self._job.request.verification.thresholds,
-            benchmark=self._job.request.benchmark if self._can_run_engine else None,
-            benchmark_shapes=benchmark_shapes(self._model, self._job) if self._can_run_engine else (),
-            samples_path=self._folder / "samples.npz" if self._can_run_engine else None,
+            benchmark=self._job.request.benchmark if can_run_engine(self._place, self._job) else None,
+            benchmark_shapes=benchmark_shapes(self._model, self._job)
+            if can_run_engine(self._place, self._job)
+            else (),
+            samples_path=self._folder / "samples.npz" if can_run_engine(self._place, self._job) else None,
         )
 
     def _in_child(self, request: AttemptRequest) -> AttemptResult:
@@ -325,7 +225,7 @@ class _Attempt:
             )
             outcome = self._supervise(child, self._remaining_s())
         if outcome.failure is not None:
-            raise _ChildFailedError(outcome.failure)
+            raise ChildFailedError(outcome.failure)
         assert outcome.result is not None  # noqa: S101 - neither stopped nor failed
         return result_from_json(outcome.result)
 
@@ -381,7 +281,7 @@ class _Attempt:
 
     def _supervise(self, child: ChildProcess, deadline_s: float) -> ChildOutcome:
         outcome = child.supervise(
-            deadline_s=deadline_s, should_stop=self._should_stop, on_tick=self._tell_of_child
+            deadline_s=deadline_s, should_stop=self._should_stop, on_tick=self._journal.tell_of_child
         )
         if outcome.was_stopped:
             raise StoppedError
@@ -394,7 +294,7 @@ class _Attempt:
         return max(self._deadline - time.monotonic(), 0.0)
 
     def _upload(self, request: AttemptRequest, result: AttemptResult, unverified: str) -> AttemptOutcome:
-        self._report(Phase.UPLOAD, None, "storing the engine")
+        self._journal.report(Phase.UPLOAD, None, "storing the engine")
         store, begin = self._farm.store, time.monotonic()
         build = result.build
         engine = store.put_file(request.engine_path) if build else None
@@ -421,7 +321,7 @@ class _Attempt:
         with suppress(OSError), self._log_file.open("a") as log:
             log.write(f"\n[farm] {failure.code}: {failure.message}\n")
         kept = self._keep_log()
-        state = self._insist(
+        state = self._journal.insist(
             lambda: fail_attempt(
                 self._farm.database, self._job, self._attempt, failure, kept, seconds=self._seconds
             )
@@ -434,14 +334,16 @@ class _Attempt:
         database, attempt = self._farm.database, self._attempt
         if self._lease.is_cancelled:
             log = self._keep_log()
-            self._insist(lambda: cancel_attempt(database, attempt, log))
+            self._journal.insist(lambda: cancel_attempt(database, attempt, log))
         elif self._lease.is_lost:
             raise AttemptSupersededError(
                 f"attempt {attempt.number} of job {attempt.job_id} could not renew its lease"
             )
         else:
             log = self._keep_log()
-            self._insist(lambda: release_attempt(database, attempt, "the worker was told to stop", log))
+            self._journal.insist(
+                lambda: release_attempt(database, attempt, "the worker was told to stop", log)
+            )
 
     def _keep_log(self) -> Digest | None:
         """The whole log; of an attempt that failed for want of a store or of scratch, what was shown live."""
@@ -451,21 +353,6 @@ class _Attempt:
             _log.warning("the log of job %s was not kept: %s", self._job.id, error)
             return None
 
-    def _insist(self, write: Callable[[], _Result]) -> _Result:
-        """Does something with the database; tries again while that is away, as long as the lease may hold.
-
-        Raises:
-            DatabaseUnavailableError: it was away for so long that others must take the attempt for lost.
-        """
-        while True:
-            try:
-                return write()
-            except DatabaseUnavailableError as error:
-                if self._lease.is_lost:
-                    raise
-                _log.warning("job %s waits for its database: %s", self._job.id, error)
-            time.sleep(_DATABASE_GAP_S)
-
     def _find_engine(self) -> Engine | None:
         with self._farm.database.reading() as transaction:
             return transaction.engines.find(self._job.spec)
@@ -473,49 +360,4 @@ class _Attempt:
     def _prepare(self, message: str) -> None:
         if self._should_stop():
             raise StoppedError
-        self._report(Phase.PREPARE, None, message)
-
-    def _tell_of_child(self, events: Sequence[ChildEvent]) -> None:
-        """Notes where the child stands; what a database that is away for a moment missed is said again."""
-        self._unsaid_events += events
-        self._unsaid_log += self._live.new_text()
-        now = time.monotonic()
-        if now < self._next_tell or not (self._unsaid_events or self._unsaid_log):
-            return
-        try:
-            with self._farm.database.transaction() as transaction:
-                for event in self._unsaid_events:
-                    transaction.jobs.report(self._attempt, event.phase, event.fraction, event.message)
-                if self._unsaid_log:
-                    transaction.jobs.append_log(self._attempt, self._unsaid_log)
-        except AttemptSupersededError:
-            # The heartbeat finds the same, and ends the child.
-            return
-        except FarmError as error:
-            _log.warning("progress of job %s was not noted yet: %s", self._job.id, error)
-            self._next_tell = now + _DATABASE_GAP_S
-            return
-        if self._unsaid_events:
-            self._event = self._unsaid_events[-1]
-        self._unsaid_events.clear()
-        self._unsaid_log = ""
-
-    def _report(self, phase: Phase, fraction: float | None, message: str) -> None:
-        self._event = ChildEvent(phase, fraction, message)
-
-        def report() -> None:
-            with self._farm.database.transaction() as transaction:
-                # What the child said while the database was away comes first.
-                for event in (*self._unsaid_events, self._event):
-                    transaction.jobs.report(self._attempt, event.phase, event.fraction, event.message)
-
-        self._insist(report)
-        self._unsaid_events.clear()
-
-
-class _ChildFailedError(FarmError):
-    """Carries a failure that a child recorded, as it is."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message, hint=failure.hint)
-        self.failure = failure
+        self._journal.report(Phase.PREPARE, None, message)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from farm.domain.targets import Target
-    from workers.attempt import Workplace
+    from workers.workplace import Workplace
 
 _log = logging.getLogger(__name__)
 _RESCUE_GAP_S = 2.0

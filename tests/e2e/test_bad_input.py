@@ -226,7 +226,7 @@ def test_a_command_that_means_nothing(farm: FarmCommand, words: str, code: int, 
 def test_where_there_is_no_farm_nothing_is_made(new_farm: FarmCommand, words: str) -> None:
     said = new_farm.refused(*words.split(), code=3)
     assert f"there is no farm in {new_farm.home}" in said
-    assert "`farm demo` or `farm up` makes one" in said
+    assert "hint:  `farm up` or `farm submit --local` makes one" in said
     assert not new_farm.home.exists()
 
 

@@ -1,0 +1,129 @@
+"""The reference of an attempt: found on this host, or computed in a child of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from farm.domain.jobs import Failure, FailureClass
+from farm.domain.targets import DeviceKind
+from workers.child.requests import ReferenceRequest, reference_request_as_json
+from workers.materials import ReferenceCache, ReferenceKey, chunk_shapes, place_inputs
+from workers.workplace import ChildFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from farm.domain.models import Model
+    from farm.domain.work import Job
+    from workers.child_process import ChildOutcome
+    from workers.journal import Journal
+    from workers.workplace import Workplace
+
+
+def can_run_engine(place: Workplace, job: Job) -> bool:
+    """Whether a worker's device runs what is built for a job."""
+    wanted = job.target.device_type
+    if wanted.kind is DeviceKind.COMPUTE_CAPABILITY:
+        own = place.device.device_type
+        return own.kind is DeviceKind.GPU and own.compute_capability == wanted.compute_capability
+    return True
+
+
+class ReferenceStep:
+    """Inputs and reference outputs for one job.
+
+    Args:
+        place: what the worker works with.
+        job: that is to be verified.
+        model: of the job.
+        folder: scratch folder of the attempt.
+        journal: of the attempt.
+        prepare: says what is going on, and ends the attempt if it is to stop.
+        run: runs a request in a child of the reference's interpreter.
+    """
+
+    def __init__(
+        self,
+        place: Workplace,
+        job: Job,
+        model: Model,
+        folder: Path,
+        journal: Journal,
+        *,
+        prepare: Callable[[str], None],
+        run: Callable[[Mapping[str, Any]], ChildOutcome],
+    ) -> None:
+        self._place = place
+        self._farm = place.farm
+        self._job = job
+        self._model = model
+        self._folder = folder
+        self._journal = journal
+        self._prepare = prepare
+        self._run = run
+
+    def obtain(self, model_path: Path) -> tuple[Path | None, str]:
+        """The folder of inputs and reference outputs; or none, and why there is none.
+
+        Raises:
+            ChildFailedError: the given inputs do not fit, or the model runs nowhere.
+        """
+        if not can_run_engine(self._place, self._job):
+            capability = self._job.target.device_type.compute_capability
+            return (
+                None,
+                f"built ahead of time: no GPU of compute capability {capability} on the building host",
+            )
+        if not self._place.reference_toolchain:
+            return None, "no ONNX Runtime on the building host to compute a reference"
+        verification = self._job.request.verification
+        key = ReferenceKey(
+            self._model.digest.sha256,
+            verification.inputs_sha256,
+            verification.seed,
+            chunk_shapes(self._model, self._job),
+            self._place.reference_toolchain,
+        )
+        cache = ReferenceCache(self._farm.settings.scratch / "references")
+        found = cache.find(key)
+        if found is not None:
+            return found, ""
+        folder = self._folder / "reference"
+        folder.mkdir()
+        if verification.inputs_sha256:
+            inputs = folder / "inputs.npz"
+            self._journal.insist(
+                lambda: place_inputs(
+                    self._farm.database, self._farm.store, verification.inputs_sha256, inputs
+                )
+            )
+        self._prepare("computing the reference")
+        request = ReferenceRequest(
+            model_path,
+            folder / "inputs.npz",
+            not verification.inputs_sha256,
+            key.shapes,
+            verification.seed,
+            folder / "outputs.npz",
+        )
+        outcome = self._run(reference_request_as_json(request))
+        failure = outcome.failure or (outcome.result and outcome.result["failure"])
+        if failure:
+            return self._without_reference(failure)
+        assert outcome.result is not None  # noqa: S101 - neither stopped nor failed
+        (folder / "name.txt").write_text(outcome.result["reference"])
+        return cache.keep(key, folder), ""
+
+    def _without_reference(self, failure: Any) -> tuple[None, str]:
+        """A wrong inputs file fails the job; a model that only ONNX Runtime can not run goes unverified."""
+        if not isinstance(failure, Failure):
+            failure = Failure(**{**failure, "failure_class": FailureClass(failure["failure_class"])})
+        is_for_cpu = self._job.target.device_type.kind is DeviceKind.CPU
+        if (
+            failure.code == "InvalidSpecError"
+            or is_for_cpu
+            or failure.failure_class is FailureClass.TRANSIENT
+        ):
+            raise ChildFailedError(failure)
+        return None, f"the reference could not be computed: {failure.message}"

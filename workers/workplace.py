@@ -1,0 +1,54 @@
+"""What a worker works with, and the ways in which an attempt can end before its time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from farm.domain.errors import FarmError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from farm.bootstrap import Farm
+    from farm.domain.jobs import Failure
+    from farm.domain.targets import Device, ToolchainId
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a worker works with.
+
+    Attributes:
+        farm: the open farm.
+        worker_id: recorded on attempts.
+        device: the one device that it serves.
+        interpreters: where each toolchain lives.
+        reference_python: an interpreter with ONNX Runtime.
+        reference_toolchain: which ONNX Runtime that is; empty if there is none.
+        code: folder that holds the packages of a child.
+        stopping: set when the worker is told to stop.
+    """
+
+    farm: Farm
+    worker_id: str
+    device: Device
+    interpreters: Mapping[ToolchainId, Path]
+    reference_python: Path
+    reference_toolchain: str
+    code: Path
+    stopping: threading.Event
+
+
+class StoppedError(Exception):
+    """The attempt is to end without an outcome of its own: cancelled, superseded, or the worker stops."""
+
+
+class ChildFailedError(FarmError):
+    """Carries a failure that a child recorded, as it is."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message, hint=failure.hint)
+        self.failure = failure
