@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
-from cli.render import show_line
+from cli.context import json_option
+from cli.render import show_json, show_line
 
 
 @click.command(short_help="Print the script that completes `farm` in your shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@json_option
 @click.pass_context
-def completion(ctx: click.Context, shell: str) -> None:
+def completion(ctx: click.Context, shell: str, as_json: bool) -> None:
     """Print the completion script for SHELL.
 
     \b
@@ -23,4 +25,8 @@ def completion(ctx: click.Context, shell: str) -> None:
     made = get_completion_class(shell)
     if made is None:
         raise click.UsageError(f"no completion for {shell}")
-    show_line(made(ctx.find_root().command, {}, "farm", "_FARM_COMPLETE").source())
+    script = made(ctx.find_root().command, {}, "farm", "_FARM_COMPLETE").source()
+    if as_json:
+        show_json({"shell": shell, "script": script})
+    else:
+        show_line(script)

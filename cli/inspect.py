@@ -67,8 +67,9 @@ def model_as_json(model: Model) -> dict[str, Any]:
 
 
 def _tensor_row(tensor: Tensor) -> tuple[str, str, str, str]:
-    shape = str(tensor).rsplit(" ", 1)[-1]
-    return tensor.name, tensor.dtype, shape, "dynamic" if tensor.is_dynamic else ""
+    names = tensor.symbols or ("",) * len(tensor.shape)
+    sizes = [name or "?" if size == -1 else str(size) for size, name in zip(tensor.shape, names, strict=True)]
+    return tensor.name, tensor.dtype, " × ".join(sizes) or "scalar", "dynamic" if tensor.is_dynamic else ""
 
 
 def _tensor_as_json(tensor: Tensor) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else 200, highlight=False, soft_wrap=True)
+    return Console(stderr=stderr, width=None if stream.isatty() else 1000, highlight=False, soft_wrap=True)
 
 
 def show_line(text: str = "") -> None:
@@ -45,6 +45,11 @@ def show_note(text: str) -> None:
 def show_json(value: Any) -> None:
     """A document for programs."""
     click.echo(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
+
+
+def show_json_line(value: Any) -> None:
+    """A document on a line of its own, for programs that read a stream."""
+    click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
 
 
 def show_table(

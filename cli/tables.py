@@ -169,5 +169,11 @@ def _accuracy_cells(run: Run | None, engine: Engine) -> Sequence[str]:
     if run is None or run.accuracy is None:
         return ["unverified" if not engine.is_verified else NONE, NONE, NONE]
     worst = run.accuracy.worst
-    top1 = run.accuracy.label_top1 if run.accuracy.label_top1 is not None else worst.top1_agreement
-    return [decibel(worst.snr_db), f"{worst.cosine:.6f}", percent(top1)]
+    if run.accuracy.label_top1 is not None:
+        top1 = percent(run.accuracy.label_top1)
+    elif worst.top1_agreement is not None:
+        # Without labels nobody knows what is right, only how often the reference says the same.
+        top1 = f"agrees {percent(worst.top1_agreement)}"
+    else:
+        top1 = NONE
+    return [decibel(worst.snr_db), f"{worst.cosine:.6f}", top1]

@@ -117,7 +117,7 @@ def start_local_worker(farm: Farm, stack: ExitStack) -> None:
     except FolderInUseError as error:
         show_note(f"{error.message}: it does the work")
         return
-    sweep_scratch(farm.settings.scratch)
+    sweep_scratch(farm)
     interpreters = probe_machine(farm, ())
     reasons = []
     for device in choose_devices((), with_cpu=True):

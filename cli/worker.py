@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import opened, settings_of
-from cli.render import show_note
+from cli.context import json_option, opened, settings_of
+from cli.render import show_json_line, show_note
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from farm.bootstrap import Farm
 
 _PYTHON_OPTION = click.option(
@@ -31,8 +33,9 @@ _DEVICE_OPTION = click.option(
 @click.command(short_help="Run an embedded farm with a worker for this machine's devices.")
 @_DEVICE_OPTION
 @_PYTHON_OPTION
+@json_option
 @click.pass_context
-def up(ctx: click.Context, devices: tuple[str, ...], pythons: tuple[Path, ...]) -> None:
+def up(ctx: click.Context, devices: tuple[str, ...], pythons: tuple[Path, ...], as_json: bool) -> None:
     """Run an embedded farm in one folder, with a worker for every device of this machine, until Ctrl-C.
 
     \b
@@ -40,20 +43,21 @@ def up(ctx: click.Context, devices: tuple[str, ...], pythons: tuple[Path, ...]) 
     farm up --device cpu
     farm up --toolchain-python /opt/trt86/bin/python
     """
-    from workers.agent import FolderLock, sweep_scratch
+    from workers.agent import FolderLock
 
     farm = opened(ctx, create=True)
     with FolderLock(farm.settings.home):
-        sweep_scratch(farm.settings.scratch)
-        show_note(f"farm in {farm.settings.home}")
-        _serve(farm, devices, pythons, with_cpu=True)
+        tell = _teller(as_json=as_json)
+        tell(f"farm in {farm.settings.home}")
+        _serve(farm, devices, pythons, with_cpu=True, tell=tell)
 
 
 @click.command(short_help="Run a worker of a fleet on this machine.")
 @_DEVICE_OPTION
 @_PYTHON_OPTION
+@json_option
 @click.pass_context
-def worker(ctx: click.Context, devices: tuple[str, ...], pythons: tuple[Path, ...]) -> None:
+def worker(ctx: click.Context, devices: tuple[str, ...], pythons: tuple[Path, ...], as_json: bool) -> None:
     """Run a worker for this machine's GPUs (or its CPU, if it has none) until SIGTERM or Ctrl-C.
 
     The fleet is where FARM_DATABASE_URL, FARM_BROKER_URL and FARM_STORE say.
@@ -64,13 +68,26 @@ def worker(ctx: click.Context, devices: tuple[str, ...], pythons: tuple[Path, ..
     """
     settings = settings_of(ctx)
     farm = opened(ctx, create=settings.sqlite_path is not None)
-    _serve(farm, devices, pythons, with_cpu=False)
+    _serve(farm, devices, pythons, with_cpu=False, tell=_teller(as_json=as_json))
 
 
-def _serve(farm: Farm, devices: tuple[str, ...], pythons: tuple[Path, ...], *, with_cpu: bool) -> None:
-    from workers.agent import choose_devices, probe_machine
+def _teller(*, as_json: bool) -> Callable[[str], None]:
+    """Says what happens: a line for people, or a JSON document a line for programs."""
+    return (lambda text: show_json_line({"message": text})) if as_json else show_note
+
+
+def _serve(
+    farm: Farm,
+    devices: tuple[str, ...],
+    pythons: tuple[Path, ...],
+    *,
+    with_cpu: bool,
+    tell: Callable[[str], None],
+) -> None:
+    from workers.agent import choose_devices, probe_machine, sweep_scratch
     from workers.serve import serve_devices
 
     chosen = choose_devices(devices, with_cpu=with_cpu)
     interpreters = probe_machine(farm, pythons)
-    serve_devices(farm, chosen, interpreters, tell=show_note)
+    sweep_scratch(farm)
+    serve_devices(farm, chosen, interpreters, tell=tell)

@@ -17,6 +17,7 @@ from farm.domain.errors import (
     UnsupportedTargetError,
 )
 from farm.domain.identifiers import new_id
+from farm.domain.jobs import JobState
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import Device, DeviceKind, DeviceType, Target
 from farm.domain.work import WorkerRegistration
@@ -227,10 +228,20 @@ def describe_machine(farm: Farm, pythons: Sequence[Path] = ()) -> None:
             transaction.fleet.describe(offer.device_types, offer.descriptions)
 
 
-def sweep_scratch(folder: Path) -> None:
-    """Removes what attempts of killed workers left, under the folder's lock."""
-    for leftover in folder.glob("j-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+def sweep_scratch(farm: Farm) -> None:
+    """Removes what attempts of killed workers left; what a running attempt of this host uses stays.
+
+    Raises:
+        DatabaseUnavailableError: nobody can say what is running.
+    """
+    leftovers = list(farm.settings.scratch.glob("j-*.*"))
+    if not leftovers:
+        return
+    with farm.database.reading() as transaction:
+        running = {f"{job.id}.{job.attempts}" for job in transaction.jobs.jobs(states=[JobState.RUNNING])}
+    for leftover in leftovers:
+        if leftover.name not in running:
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 class FolderLock:

@@ -19,8 +19,10 @@ TASK = "farm.run_job"
 
 def new_celery_app(settings: Settings) -> Celery:
     """A Celery app on the settings' broker (docs/decisions/0002-sql-is-the-truth.md gives the reasons)."""
-    app = Celery("engine-farm", broker=settings.broker_url, set_as_current=False)
     embedded = settings.is_embedded
+    # A host in the URL, since kombu warns of a URL without one.
+    broker_url = "memory://localhost/" if embedded else settings.broker_url
+    app = Celery("engine-farm", broker=broker_url, set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
         task_serializer="json",

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: How long SQLite waits for another writer before it says that the database is locked.
 SQLITE_BUSY_S = 15
+#: A machine that freezes in mid-transaction must not hold its rows against those who rescue its jobs.
+_POSTGRESQL_OPTIONS = "-c idle_in_transaction_session_timeout=15s -c lock_timeout=15s"
 #: Execution option of a connection whose transaction does not take the write lock.
 _READS_ONLY = "farm_reads_only"
 
@@ -145,8 +147,13 @@ def _new_engine(url: URL, busy_s: float) -> Engine:
         event.listen(engine, "connect", prepare)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+    # What the URL itself says comes last and wins.
+    options = f"{_POSTGRESQL_OPTIONS} {url.query.get('options', '')}".strip()
     return create_engine(
-        url, json_serializer=json_text, pool_pre_ping=True, connect_args={"connect_timeout": 10}
+        url,
+        json_serializer=json_text,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 10, "options": options},
     )
 
 

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.gpu.conftest import PROJECT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 #: Tactics of libraries that a GPU host may lack; builds stay quick at the lowest optimization level.

@@ -162,6 +162,7 @@ def test_a_worker_that_is_told_to_stop_leaves_no_process_behind(place: FarmOfTes
 
 
 def test_what_killed_workers_left_in_scratch_is_swept(place: FarmOfTest) -> None:
+    from farm.services.attempts import rescue_expired
     from workers.agent import sweep_scratch
 
     place.fake.does("hang")
@@ -171,7 +172,10 @@ def test_what_killed_workers_left_in_scratch_is_swept(place: FarmOfTest) -> None
         killed.kill()
         wait_until(lambda: not is_alive(pid))
     assert len(place.scratch_of_attempts()) == 1
-    sweep_scratch(place.farm.settings.scratch)
+    sweep_scratch(place.farm)
+    assert len(place.scratch_of_attempts()) == 1, "its lease still holds, so it may be alive"
+    wait_until(lambda: bool(rescue_expired(place.farm.database)))
+    sweep_scratch(place.farm)
     assert place.scratch_of_attempts() == []
     assert (place.farm.settings.scratch / "references").exists()
 

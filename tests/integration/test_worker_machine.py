@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from farm.bootstrap import open_farm
 from farm.domain.errors import (
     FolderInUseError,
     InvalidRequestError,
@@ -18,6 +19,7 @@ from farm.domain.errors import (
     UnsupportedTargetError,
 )
 from farm.domain.targets import DeviceKind, DeviceType
+from farm.settings import read_settings
 from tests.factories import a_cpu_toolchain, a_device, a_device_type, a_toolchain, an_l4
 from tests.fake_nvml import FakeGpu, FakeNvml
 from tests.fake_toolchain.harness import ROOT, Fake, wait_until
@@ -283,10 +285,11 @@ def test_a_folder_that_can_not_be_written_is_reported(tmp_path: Path) -> None:
 
 
 def test_sweeping_scratch_leaves_what_is_no_attempts(tmp_path: Path) -> None:
+    farm = open_farm(read_settings(tmp_path, {}))
     for name in ("j-1.1/model", "j-2.3", "references/abc", "code/x"):
-        (tmp_path / name).mkdir(parents=True)
-    sweep_scratch(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["code", "references"]
+        (farm.settings.scratch / name).mkdir(parents=True)
+    sweep_scratch(farm)
+    assert sorted(path.name for path in farm.settings.scratch.iterdir()) == ["code", "references"]
 
 
 # References that a host keeps.

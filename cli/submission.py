@@ -1,0 +1,176 @@
+"""A submission from the user's wish to the filed rows: checked first, then filed whole."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cli.context import flattened, opened, settings_of
+from cli.render import show_note
+from farm.domain.errors import InvalidSpecError
+
+if TYPE_CHECKING:
+    import click
+
+    from cli.build_request import Wish
+    from farm.bootstrap import Farm
+    from farm.domain.models import Model
+    from farm.domain.work import JobRequest, Submission
+    from farm.services.plan import Plan
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked request, nothing of it filed yet."""
+
+    farm: Farm
+    model: Model
+    folder: Path
+    name: str
+    tags: dict[str, str]
+    plan: Plan
+    job: JobRequest
+    inputs: Path | None
+
+
+def options_as_wish(given: dict[str, Any]) -> dict[str, Any]:
+    """The command line's options under the names of a spec file."""
+    from farm.domain.shapes import parse_shapes
+
+    values: dict[str, Any] = {
+        "model": str(given["model"].absolute()) if given["model"] else None,
+        "name": given["name"],
+        "gpu": flattened(given["gpus"]),
+        "toolchain": flattened(given["toolchains"]),
+        "precision": flattened(given["precisions"]),
+        "batch": flattened(given["batches"]),
+        "set": dict(given["options"]),
+        "inputs": str(given["inputs"].absolute()) if given["inputs"] else None,
+        "thresholds": dict(given["thresholds"]),
+        "tags": dict(given["tags"]),
+        "salt": given["salt"],
+        "seed": given["seed"],
+        "warmup_ms": given["warmup_ms"],
+        "duration_ms": given["duration_ms"],
+        "max_attempts": given["max_attempts"],
+        "deadline_s": given["deadline"],
+    }
+    for key in ("min_shapes", "opt_shapes", "max_shapes"):
+        values[key] = parse_shapes(given[key]) if given[key] else None
+    return values
+
+
+def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepared:
+    """Checks a wish against the model, the farm and its toolchains; writes nothing.
+
+    Raises:
+        FarmError: something in it is wrong; nothing was queued.
+    """
+    from farm.services.plan import plan_builds
+    from farm.storage.onnx_files import read_model
+
+    path = wish.model_path()
+    model = read_model(path)
+    inputs = Path(wish.values["inputs"]) if wish.values.get("inputs") else None
+    if inputs is not None:
+        _check_inputs(inputs, model)
+    job = _job_request(wish)
+    build = wish.build_request(skip_unsupported=skip_unsupported)
+    farm = opened(ctx, create=settings_of(ctx).is_embedded)
+    _know_this_machine(farm)
+    with farm.database.reading() as transaction:
+        plan = plan_builds(transaction, model, build)
+    name = str(wish.values.get("name") or path.stem)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}", name):
+        raise InvalidSpecError(
+            f"not a name for a model: {name!r}",
+            hint="Letters, digits, dots, dashes, underscores and slashes.",
+        )
+    return Prepared(farm, model, path.parent, name, dict(wish.values.get("tags", {})), plan, job, inputs)
+
+
+def _job_request(wish: Wish) -> JobRequest:
+    from farm.domain.accuracy import VerificationSpec
+    from farm.domain.benchmarks import BenchmarkSpec
+    from farm.domain.work import JobRequest
+
+    usual, timing = JobRequest(), BenchmarkSpec()
+    attempts = wish.number("max_attempts", usual.max_attempts)
+    deadline_s = wish.number("deadline_s", usual.deadline_s)
+    if attempts < 1 or deadline_s < 1:
+        raise InvalidSpecError("a job needs at least one attempt and one second")
+    return JobRequest(
+        benchmark=BenchmarkSpec(
+            warmup_ms=wish.number("warmup_ms", timing.warmup_ms),
+            duration_ms=wish.number("duration_ms", timing.duration_ms),
+        ),
+        verification=VerificationSpec(seed=wish.number("seed", 0), thresholds=wish.thresholds()),
+        max_attempts=attempts,
+        deadline_s=deadline_s,
+    )
+
+
+def _check_inputs(path: Path, model: Model) -> None:
+    from workers.child.arrays import check_inputs, read_arrays
+
+    check_inputs(read_arrays(path), model.inputs)
+
+
+def _know_this_machine(farm: Farm) -> None:
+    """An embedded farm that has never had a worker looks at its own machine, so that work can be queued."""
+    if not farm.settings.is_embedded:
+        return
+    with farm.database.reading() as transaction:
+        if transaction.fleet.known_targets():
+            return
+    from workers.agent import describe_machine
+
+    show_note("looking at what this machine can build for …")
+    describe_machine(farm)
+
+
+def file_submission(request: Prepared, *, as_json: bool) -> Submission:
+    """Keeps the model and the inputs, then files the submission in one transaction.
+
+    Raises:
+        FarmError: nothing was queued.
+    """
+    from farm.services.submit import SubmitOrder, keep_model, submit_plan
+
+    farm, job = request.farm, request.job
+    known = {name.name: name for name in _names(farm)}
+    keep_model(farm.store, request.model, request.folder, (lambda _line: None) if as_json else show_note)
+    if request.inputs is not None:
+        digest = farm.store.put_file(request.inputs)
+        job = replace(job, verification=replace(job.verification, inputs_sha256=digest.sha256))
+        with farm.database.transaction() as transaction:
+            transaction.engines.add_artifact(digest, "inputs")
+    order = SubmitOrder(request.name, farm.settings.user, request.tags, job)
+    submission = submit_plan(farm.database, request.model, request.plan, order)
+    before = known.get(request.name)
+    if not as_json and before is not None and before.model_sha256 != request.model.digest.sha256:
+        show_note(
+            f"{request.name} was another model until now: this is version {submission.model_version} of the name"
+        )
+    return submission
+
+
+def _names(farm: Farm) -> list[Any]:
+    with farm.database.reading() as transaction:
+        return transaction.models.names()
+
+
+def announce(farm: Farm) -> None:
+    """Wakes the workers at once; without a broker the worker's own sweeper sees the new rows."""
+    if farm.settings.is_embedded:
+        return
+    from farm.domain.errors import BrokerUnavailableError
+    from farm.services.sweep import announce_due
+    from workers.queues import CeleryQueue, new_celery_app
+
+    try:
+        announce_due(farm.database, CeleryQueue(new_celery_app(farm.settings), farm.settings.broker_url))
+    except BrokerUnavailableError as error:
+        show_note(f"{error.message}. {error.hint}")
