@@ -111,6 +111,7 @@ class FakeContext:
         self.profiles, self.with_z = profiles, with_z
         self.addresses: dict[str, int] = {}
         self.allocator: Any = None
+        self.z_shape: tuple[int, ...] = (-1,)
         self.profile = -1
         self.rows = 0
         self.binds = 0
@@ -133,7 +134,8 @@ class FakeContext:
         return []
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return (-1,) if name == "z" else (self.rows, 2)
+        # As TensorRT 8.6 does: unknown before the first inference, then what came of the last one's data.
+        return self.z_shape if name == "z" else (self.rows, 2)
 
     def set_output_allocator(self, name: str, allocator: Any) -> bool:
         self.allocator = allocator
@@ -151,6 +153,7 @@ class FakeContext:
                 return False
             ctypes.memmove(where, positive.ctypes.data, positive.nbytes)
             self.allocator.notify_shape("z", positive.shape)
+            self.z_shape = positive.shape
         return True
 
 

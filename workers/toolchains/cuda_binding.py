@@ -24,6 +24,7 @@ class Executor:
 
     Attributes:
         generation: counts the turns; a CUDA graph holds for the turn that it was captured in.
+        data_dependent: names of the outputs whose shape follows from the data.
     """
 
     def __init__(self, trt: Any, context: Any, gpu: Gpu, log: TrtLog) -> None:
@@ -32,6 +33,7 @@ class Executor:
         self.gpu = gpu
         self.log = log
         self.generation = 0
+        self.data_dependent: set[str] = set()
         self._active: Binding | None = None
 
     def use(self, binding: Binding) -> None:
@@ -175,7 +177,10 @@ class Binding:
     def _bind_output(self, tensor: EngineTensor) -> None:
         context, name = self._executor.context, tensor.name
         shape = tuple(context.get_tensor_shape(name))
-        if DYNAMIC in shape:
+        # Asked again after an inference, the context tells the shape that came of that one's data, while it
+        # still calls the allocator that it was given then: once data-dependent, always so.
+        if DYNAMIC in shape or name in self._executor.data_dependent:
+            self._executor.data_dependent.add(name)
             if name not in self._allocators:
                 self._allocators[name] = make_output_allocator(self._executor.trt, self._gpu)
             bound = context.set_output_allocator(name, self._allocators[name])
