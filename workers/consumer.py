@@ -112,8 +112,9 @@ class Consumer:
 
     @property
     def _can_be_stopped(self) -> bool:
-        controller = self._controller
-        return controller is not None and controller.blueprint.started == len(controller.steps)
+        """Whether Celery has come as far as its event loop: stopped before, it fails or begins all the same."""
+        inner = getattr(self._controller, "consumer", None)
+        return inner is not None and inner.blueprint.started == len(inner.steps)
 
     def _consume(self) -> None:
         while not self._place.stopping.is_set():

@@ -338,7 +338,7 @@ def test_output_that_nobody_reads_on_is_no_error(filled_home: FarmCommand) -> No
 def test_a_model_is_inspected_without_a_farm(new_farm: FarmCommand) -> None:
     path = models.save(models.dense(), new_farm.folder / "dense.onnx")
     ended = new_farm.run("inspect", path)
-    assert re.search(r"^input +x +float32 +Nx8 +dynamic", ended.out, re.MULTILINE)
+    assert re.search(r"^input +x +float32 +N × 8 +dynamic", ended.out, re.MULTILINE)
     assert "opset 17, IR 9, 32 parameters" in ended.out
     assert "--batch 1,8,32 (only the batch is dynamic)" in ended.out
     document = new_farm.json("inspect", path)
