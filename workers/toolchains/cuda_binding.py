@@ -24,7 +24,7 @@ class Executor:
 
     Attributes:
         generation: counts the turns; a CUDA graph holds for the turn that it was captured in.
-        data_dependent: names of the outputs whose shape follows from the data.
+        allocators: of the outputs whose shape follows from the data, by name.
     """
 
     def __init__(self, trt: Any, context: Any, gpu: Gpu, log: TrtLog) -> None:
@@ -33,7 +33,7 @@ class Executor:
         self.gpu = gpu
         self.log = log
         self.generation = 0
-        self.data_dependent: set[str] = set()
+        self.allocators: dict[str, Any] = {}
         self._active: Binding | None = None
 
     def use(self, binding: Binding) -> None:
@@ -53,6 +53,24 @@ class Executor:
         self.use(binding)
         if not self.context.execute_async_v3(self.gpu.stream.handle):
             raise binding.pending_error() or failure(self.log, "could not run the engine")
+
+    def allocate_output(self, name: str) -> bool:
+        """Gives the context an allocator for an output, once and for good.
+
+        TensorRT keeps the memory of an earlier inference as long as it is large enough, so the allocator
+        and its buffer live as long as the context, whatever set of inputs is in place.
+        """
+        if name not in self.allocators:
+            self.allocators[name] = make_output_allocator(self.trt, self.gpu)
+            return bool(self.context.set_output_allocator(name, self.allocators[name]))
+        return True
+
+    def close(self) -> None:
+        """Lets the context go, then what it wrote to."""
+        self.context = None
+        for allocator in self.allocators.values():
+            allocator.buffer.close()
+        self.allocators.clear()
 
     def forget(self, binding: Binding | None = None) -> None:
         """The set of inputs, or whichever it is, is no longer in place."""
@@ -76,7 +94,7 @@ class Binding:
         self._tensors = tuple(tensors)
         self._host: dict[str, HostBuffer] = {}
         self._device: dict[str, DeviceBuffer] = {}
-        self._allocators: dict[str, Any] = {}
+        self._data_dependent: set[str] = set()
         self._bound_shapes: dict[str, Shape] = {}
         self._users = 1
         arrays = prepare(tensors, given)
@@ -96,7 +114,7 @@ class Binding:
     @property
     def has_data_dependent_outputs(self) -> bool:
         """Whether an output's shape is known only after the inference."""
-        return bool(self._allocators)
+        return bool(self._data_dependent)
 
     def bind(self) -> None:
         """Gives the context the profile, the shapes and the addresses; called by the executor."""
@@ -129,8 +147,8 @@ class Binding:
     def copy_out(self) -> None:
         """Enqueues the copies of the outputs to the host."""
         for tensor in self._outputs():
-            if tensor.name in self._allocators:
-                self._make_room(tensor, self._allocators[tensor.name].shape)
+            if tensor.name in self._data_dependent:
+                self._make_room(tensor, self._executor.allocators[tensor.name].shape)
             if not tensor.on_host:
                 self._copy(tensor.name, to_device=False)
 
@@ -142,7 +160,7 @@ class Binding:
 
     def pending_error(self) -> FarmError | None:
         """What went wrong inside a call-back of TensorRT, where nothing can be raised."""
-        for allocator in self._allocators.values():
+        for allocator in self._executor.allocators.values():
             if allocator.error is not None:
                 error: FarmError = allocator.error
                 return error
@@ -163,8 +181,6 @@ class Binding:
             host.close()
         for device in self._device.values():
             device.close()
-        for allocator in self._allocators.values():
-            allocator.buffer.close()
         self._host.clear()
         self._device.clear()
 
@@ -177,13 +193,11 @@ class Binding:
     def _bind_output(self, tensor: EngineTensor) -> None:
         context, name = self._executor.context, tensor.name
         shape = tuple(context.get_tensor_shape(name))
-        # Asked again after an inference, the context tells the shape that came of that one's data, while it
-        # still calls the allocator that it was given then: once data-dependent, always so.
-        if DYNAMIC in shape or name in self._executor.data_dependent:
-            self._executor.data_dependent.add(name)
-            if name not in self._allocators:
-                self._allocators[name] = make_output_allocator(self._executor.trt, self._gpu)
-            bound = context.set_output_allocator(name, self._allocators[name])
+        # Asked again after an inference, the context tells the shape that came of that one's data: once
+        # data-dependent, always so.
+        if DYNAMIC in shape or name in self._executor.allocators:
+            self._data_dependent.add(name)
+            bound = self._executor.allocate_output(name)
         else:
             self._make_room(tensor, shape)
             if not tensor.on_host and name not in self._device:
@@ -206,7 +220,8 @@ class Binding:
 
     def _copy(self, name: str, *, to_device: bool) -> None:
         host = self._host[name]
-        device = self._allocators[name].buffer if name in self._allocators else self._device[name]
+        allocators = self._executor.allocators
+        device = allocators[name].buffer if name in self._data_dependent else self._device[name]
         if not host.nbytes:
             return
         if to_device:

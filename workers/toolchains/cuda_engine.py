@@ -154,7 +154,8 @@ class CudaEngine:
         for session in self._sessions:
             session.close()
         self._sessions.clear()
-        self._executor.context = None
+        with cleanup():
+            self._executor.close()
         self._executor = None
         self._engine = None
         self._runtime = None
