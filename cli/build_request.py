@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _LISTS = ("gpu", "toolchain", "precision", "batch")
 _SHAPES = ("min_shapes", "opt_shapes", "max_shapes")
+_PATHS = ("model", "inputs")
 _MAPPINGS = ("set", "tags", "thresholds")
 _WORDS = ("model", "name", "inputs", "salt", "seed", "max_attempts", "deadline_s", "warmup_ms", "duration_ms")
 _TEXTS = ("model", "name", "inputs", "salt")
@@ -43,7 +45,7 @@ class Wish:
         given = {key: value for key, value in options.items() if value not in (None, (), {}, "")}
         paths = {
             key: str((self.folder / self.values[key]).absolute())
-            for key in ("model", "inputs")
+            for key in _PATHS
             if key in self.values and key not in given
         }
         return Wish({**self.values, **paths, **given})
@@ -144,6 +146,9 @@ def write_wish(wish: Wish, path: Path) -> None:
             value = [_whole(item, key) if key == "batch" else item for item in value]
         elif key in _MAPPINGS:
             value = dict(value)
+        elif key in _PATHS:
+            # As a spec file's paths are read, so that the file travels with what lies beside it.
+            value = os.path.relpath(value, path.absolute().parent)
         document[key] = value
     try:
         path.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))

@@ -2,8 +2,8 @@
 
 Run it with that interpreter in the project's root; it needs numpy, onnx and onnxruntime there:
 
-    PYTHONPATH=. /tmp/kit/python tests/gpu/drive_tensorrt.py            # every check
-    PYTHONPATH=. /tmp/kit/python tests/gpu/drive_tensorrt.py --check timing
+    PYTHONPATH=. TRT_PYTHON tests/gpu/drive_tensorrt.py            # every check
+    PYTHONPATH=. TRT_PYTHON tests/gpu/drive_tensorrt.py --check timing
 
 Prints one JSON line per check: `{"check": …, "status": "PASS", "seconds": …, "detail": …}`. TensorRT's
 log of a failed check goes to stderr. Exits 1 if any failed. A process per check, so that one that
