@@ -71,7 +71,9 @@ class _LiveTable:
     def __init__(self) -> None:
         from rich.live import Live
 
-        self._live = Live(console=console(stderr=True), refresh_per_second=8, transient=False)
+        self._live = Live(
+            console=console(stderr=True, fits_terminal=True), refresh_per_second=8, transient=False
+        )
 
     def __enter__(self) -> None:
         """Begins to draw."""

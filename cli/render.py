@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,21 @@ if TYPE_CHECKING:
     from farm.domain.errors import FarmError
 
 NONE = "–"
+_WIDE = 1000
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console that knows whether anybody looks; wide enough not to cut words in a pipe."""
+def console(*, stderr: bool = False, fits_terminal: bool = False) -> Console:
+    """A console for tables.
+
+    Args:
+        stderr: whether it writes there.
+        fits_terminal: whether what is too wide is cut, as a table that is drawn again in place must be.
+            Otherwise the terminal wraps long lines: figures that are cut off mislead.
+    """
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else 1000, highlight=False, soft_wrap=True)
+    width = None if fits_terminal else _WIDE
+    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=True)
 
 
 def show_line(text: str = "") -> None:
@@ -77,7 +83,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
             column.rstrip(">"),
             justify="right" if column.endswith(">") else "left",
             no_wrap=True,
-            overflow="fold",
+            overflow="ellipsis",
         )
     for row in rows:
         made.add_row(*(Text(value) for value in row))
