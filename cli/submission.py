@@ -69,10 +69,10 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
         FarmError: something in it is wrong; nothing was queued.
     """
     from farm.services.plan import plan_builds
-    from farm.storage.onnx_files import read_model
+    from farm.storage.model_cache import ModelCache
 
     path = wish.model_path()
-    model = read_model(path)
+    model = ModelCache(settings_of(ctx).home / "models").read(path)
     inputs = Path(wish.values["inputs"]) if wish.values.get("inputs") else None
     if inputs is not None:
         _check_inputs(inputs, model)
