@@ -64,7 +64,7 @@ def doctor(ctx: click.Context, pythons: tuple[Path, ...], as_json: bool) -> None
         lambda: _broker(settings),
         lambda: _workers(settings),
         lambda: _devices(),
-        lambda: _toolchains(settings, pythons),
+        lambda: _toolchains(pythons),
     ]
     found = [finding for check in checks for finding in check()]
     if as_json:
@@ -193,7 +193,7 @@ def _devices() -> list[Finding]:
     return findings
 
 
-def _toolchains(settings: Settings, pythons: tuple[Path, ...]) -> list[Finding]:
+def _toolchains(pythons: tuple[Path, ...]) -> list[Finding]:
     import tempfile
 
     from workers.interpreters import probe_interpreters
@@ -218,5 +218,4 @@ def _toolchains(settings: Settings, pythons: tuple[Path, ...]) -> list[Finding]:
             # A host without a GPU misses nothing there.
             state = "ok" if name == "tensorrt" and not pythons else "warning"
             findings.append(Finding("toolchain", state, f"no {name} in {where}: {reason}", hint))
-    del settings
     return findings
