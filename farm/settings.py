@@ -7,6 +7,7 @@
 | `FARM_STORE`        | folder of the artifact store                   | `artifacts` in the folder |
 | `FARM_BROKER_URL`   | Celery broker                                  | `memory://`               |
 | `FARM_SCRATCH`      | folder for attempts in progress                | `scratch` in the folder   |
+| `FARM_LOCKS`        | folder of the devices' locks, the same for all on a host | `/tmp/engine-farm-locks` |
 | `FARM_USER`         | who submits                                    | the login name            |
 | `FARM_LEASE_S`      | how long a claim holds without a heartbeat     | 30                        |
 | `FARM_BUSY_S`       | how long SQLite waits for another writer       | 15                        |
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EMBEDDED_BROKER = "memory://"
+# Not the temporary folder of the environment: that differs between the users of one host.
+DEFAULT_LOCKS = Path("/tmp/engine-farm-locks")  # noqa: S108
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Settings:
         store: folder of the artifact store.
         broker_url: Celery broker; `memory://` stands for the worker's own process.
         scratch: folder for attempts in progress.
+        locks: folder of the devices' locks; everybody on a host must name the same.
         user: recorded on submissions.
         host: name of this machine.
         lease_s: how long a claim holds without a heartbeat.
@@ -59,6 +63,7 @@ class Settings:
     lease_s: float = 30.0
     poll_s: float = 0.2
     busy_s: float = 15.0
+    locks: Path = DEFAULT_LOCKS
 
     @property
     def is_embedded(self) -> bool:
@@ -86,6 +91,7 @@ def read_settings(home: Path | None = None, environment: Mapping[str, str] | Non
         store=_folder("FARM_STORE", env.get("FARM_STORE") or str(folder / "artifacts")),
         broker_url=_broker_url(env.get("FARM_BROKER_URL") or EMBEDDED_BROKER),
         scratch=_folder("FARM_SCRATCH", env.get("FARM_SCRATCH") or str(folder / "scratch")),
+        locks=_folder("FARM_LOCKS", env.get("FARM_LOCKS") or str(DEFAULT_LOCKS)),
         user=env.get("FARM_USER") or _login_name(),
         host=socket.gethostname(),
         lease_s=_seconds("FARM_LEASE_S", env.get("FARM_LEASE_S") or "30"),

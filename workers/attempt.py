@@ -239,7 +239,11 @@ class _Attempt:
         Raises:
             DeviceUnavailableError: it was held for as long as an attempt may take, or can not be locked.
         """
-        lock = DeviceLock(self._place.device.uuid, purpose=f"engine-farm job {self._job.id}")
+        lock = DeviceLock(
+            self._place.device.uuid,
+            folder=self._farm.settings.locks,
+            purpose=f"engine-farm job {self._job.id}",
+        )
         begin, told = time.monotonic(), ""
         while True:
             try:

@@ -10,16 +10,16 @@ import re
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from farm.domain.errors import DeviceUnavailableError
+from farm.settings import DEFAULT_LOCKS
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
-# Not the temporary folder of the environment: that differs between the users of one host.
-DEFAULT_LOCK_FOLDER = Path("/tmp/engine-farm-locks")  # noqa: S108
+DEFAULT_LOCK_FOLDER = DEFAULT_LOCKS
 _POLL_SECONDS = 0.05
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from farm.storage.database import SqlDatabase
 
 #: The newest migration; a test holds it against the folder. Known without loading Alembic, which is slow.
-HEAD = "0001"
+HEAD = "0002"
 
 # Alembic keeps its context in a global of the process.
 _ALEMBIC = threading.Lock()
@@ -53,6 +53,8 @@ def check_schema(database: SqlDatabase) -> None:
     if found is None:
         raise SchemaVersionError(f"the database {where} has no tables yet", hint="Run `farm db upgrade`.")
     if found > HEAD:
+        if _oldest_compatible(database) <= HEAD:
+            return
         raise SchemaVersionError(
             f"the database {where} is on schema {found}, newer than this release's {HEAD}",
             hint="Upgrade engine-farm on this machine.",
@@ -61,6 +63,16 @@ def check_schema(database: SqlDatabase) -> None:
         f"the database {where} is on schema {found}, older than this release's {HEAD}",
         hint="Run `farm db upgrade`.",
     )
+
+
+def _oldest_compatible(database: SqlDatabase) -> str:
+    """The oldest release's schema whose code still works on the database's: a farm is upgraded while it runs."""
+    with database.reading() as transaction:
+        connection = transaction._connection
+        if not inspect(connection).has_table("schema_compatibility"):
+            return HEAD + "~"
+        found = connection.execute(text("SELECT min(oldest) FROM schema_compatibility")).scalar_one_or_none()
+        return HEAD + "~" if found is None else str(found)
 
 
 def upgrade(database: SqlDatabase, revision: str = "head") -> None:

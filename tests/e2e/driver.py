@@ -144,6 +144,8 @@ class FarmCommand:
             **inherited,
             "PYTHONPATH": str(ROOT),
             "FARM_HOME": str(self.home),
+            # No other test on this machine waits for this one's device.
+            "FARM_LOCKS": str(self.home / "locks"),
             "FARM_USER": "tester",
             "COLUMNS": "200",
             "TMPDIR": str(self._output),

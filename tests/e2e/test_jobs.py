@@ -357,7 +357,8 @@ def test_a_device_that_somebody_else_holds_is_waited_for(busy_farm: FarmCommand,
     from workers.devices import describe_cpu
 
     path = models.save(models.dense(26, batch=1), tmp_path / "dense.onnx")
-    with DeviceLock(describe_cpu().uuid, purpose="a test", wait_seconds=60):
+    locks = busy_farm.home / "locks"
+    with DeviceLock(describe_cpu().uuid, folder=locks, purpose="a test", wait_seconds=60):
         submission = busy_farm.json("submit", path, "--spec", fast_spec(tmp_path), "--gpu", "cpu")["id"]
         following = busy_farm.start("watch", submission)
         following.wait_for(rf"waiting: CPU-\S+ is held by process {os.getpid()} .* for a test")

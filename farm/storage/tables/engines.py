@@ -1,0 +1,107 @@
+"""What was made, and how fast it is."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Integer,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+from farm.storage.columns import AnyText, JsonDocument, UtcDateTime
+from farm.storage.tables.columns_of_all import metadata
+
+engines = Table(
+    "engines",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("spec_sha256", String(64), nullable=False, unique=True),
+    Column("spec", JsonDocument, nullable=False),
+    Column("model_sha256", ForeignKey("models.sha256"), nullable=False, index=True),
+    Column("device_type_id", ForeignKey("device_types.id"), nullable=False, index=True),
+    Column("toolchain_id", ForeignKey("toolchains.id"), nullable=False, index=True),
+    Column("precision", String(32), nullable=False),
+    Column("artifact_sha256", ForeignKey("artifacts.sha256"), nullable=False, index=True),
+    Column("job_id", ForeignKey("jobs.id"), nullable=False),
+    Column("attempt_id", ForeignKey("attempts.id"), nullable=False, unique=True),
+    Column("build_s", Float, nullable=False),
+    Column("precision_note", AnyText, nullable=False),
+    Column("device_memory_bytes", BigInteger, nullable=False),
+    Column("layers", Integer, nullable=False),
+    Column("details", JsonDocument, nullable=False),
+    Column("unverified_reason", AnyText, nullable=False, server_default=""),
+    Column("created_at", UtcDateTime, nullable=False),
+    # What the worker that built it signed: key, digests, toolchain, attempt.
+    Column("manifest", JsonDocument),
+    Column("signature", AnyText, nullable=False, server_default=""),
+    Column("signing_key", String(64), nullable=False, server_default=""),
+    # Kept by garbage collection, and why.
+    Column("pinned_at", UtcDateTime),
+    Column("pin_reason", AnyText, nullable=False, server_default=""),
+    # Its bytes are gone; its measurements stay.
+    Column("retired_at", UtcDateTime),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("engine_id", ForeignKey("engines.id"), nullable=False, index=True),
+    Column("attempt_id", ForeignKey("attempts.id"), nullable=False, unique=True),
+    Column("device_uuid", ForeignKey("devices.uuid"), nullable=False),
+    Column("driver_version", AnyText, nullable=False),
+    Column("host", AnyText, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False, index=True),
+    Column("accuracy", JsonDocument),
+    Column("samples_sha256", ForeignKey("artifacts.sha256")),
+    Column("benchmark", JsonDocument, nullable=False),
+    Column("environment", JsonDocument, nullable=False),
+    # Reasons that keep the run out of history by default; an empty list for a clean one.
+    Column("taints", JsonDocument, nullable=False),
+)
+
+
+def _summary_columns(prefix: str, *, optional: bool) -> list[Column[float]]:
+    figures = ("median", "mean", "min", "max", "p90", "p95", "p99", "std")
+    return [Column(f"{prefix}_{figure}_ms", Float, nullable=optional) for figure in figures]
+
+
+measurements = Table(
+    "measurements",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", ForeignKey("runs.id"), nullable=False),
+    Column("batch", Integer, nullable=False),
+    Column("shapes", JsonDocument, nullable=False),
+    Column("shapes_sha256", String(64), nullable=False),
+    # How it was launched and timed; new ways get a name of their own.
+    Column("method", String(32), nullable=False),
+    Column("iterations", Integer, nullable=False),
+    *_summary_columns("compute", optional=False),
+    *_summary_columns("latency", optional=False),
+    *_summary_columns("h2d", optional=True),
+    *_summary_columns("d2h", optional=True),
+    Column("throughput_per_s", Float, nullable=False),
+    UniqueConstraint("run_id", "shapes_sha256", "method"),
+    CheckConstraint("iterations >= 1", name="iterated"),
+)
+
+timing_caches = Table(
+    "timing_caches",
+    metadata,
+    Column("device_type_id", ForeignKey("device_types.id"), primary_key=True),
+    Column("toolchain_id", ForeignKey("toolchains.id"), primary_key=True, index=True),
+    Column("flags", AnyText, primary_key=True),
+    Column("artifact_sha256", ForeignKey("artifacts.sha256"), nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    # How often it was lent to a build and merged with what a build came back with, and what that saved.
+    Column("lent", Integer, nullable=False, server_default="0"),
+    Column("merged", Integer, nullable=False, server_default="0"),
+    Column("saved_s", Float, nullable=False, server_default="0"),
+)
