@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cli.context import flattened, opened, settings_of
 from cli.render import show_note
 from farm.domain.errors import InvalidSpecError
+from farm.failpoints import reach
 
 if TYPE_CHECKING:
     import click
@@ -163,7 +164,8 @@ def _names(farm: Farm) -> list[Any]:
 
 
 def announce(farm: Farm) -> None:
-    """Wakes the workers at once; without a broker the worker's own sweeper sees the new rows."""
+    """Wakes idle workers at once; without a broker the worker's own sweeper sees the new rows."""
+    reach("after-insert")
     if farm.settings.is_embedded:
         return
     from farm.domain.errors import BrokerUnavailableError
@@ -174,3 +176,4 @@ def announce(farm: Farm) -> None:
         announce_due(farm.database, CeleryQueue(new_celery_app(farm.settings), farm.settings.broker_url))
     except BrokerUnavailableError as error:
         show_note(f"{error.message}. {error.hint}")
+    reach("after-publish")

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from farm.domain.errors import DatabaseUnavailableError, FarmError, NotFoundError
+from farm.domain.errors import (
+    ConflictError,
+    DatabaseUnavailableError,
+    FarmError,
+    InvalidRequestError,
+    NotFoundError,
+)
+from farm.failpoints import arm
 from farm.storage.artifact_folder import ArtifactFolder
 from farm.storage.database import SqlDatabase
 from farm.storage.schema import check_schema, current_revision, is_blank, upgrade
+from farm.storage.signing import PublicKey, Signer, TrustedKeys, make_signer, read_public_keys, read_signer
 
 if TYPE_CHECKING:
     from farm.services.ports import ArtifactStore, Database
@@ -43,6 +52,7 @@ def open_farm(settings: Settings, *, create: bool = True) -> Farm:
         StoreUnavailableError: the store can not be made.
         NotFoundError: there is no farm, and none may be made.
     """
+    arm(settings.failpoints)
     store = ArtifactFolder(settings.store)
     path = settings.sqlite_path
     if path is not None and not create and not path.exists():
@@ -59,10 +69,92 @@ def open_farm(settings: Settings, *, create: bool = True) -> Farm:
             store.create()
             upgrade(database)
         check_schema(database)
+        farm = Farm(settings, database, store)
+        if create and makes_own_key(settings):
+            open_signer(farm)
     except FarmError:
         database.close()
         raise
-    return Farm(settings, database, store)
+    return farm
+
+
+def makes_own_key(settings: Settings) -> bool:
+    """Whether the farm lives on one host and nobody named a key for it: then it makes its own."""
+    return settings.signing_key is None and settings.sqlite_path is not None
+
+
+def open_signer(farm: Farm) -> Signer:
+    """The private key of this host's workers; a farm of one host makes its own.
+
+    Raises:
+        InvalidRequestError: a fleet's worker has no key, or one that others may read.
+        ConflictError: nobody would trust what is signed with it.
+        StoreUnavailableError: the key of a farm of one host can not be written.
+    """
+    settings, path = farm.settings, farm.settings.signing_key
+    if path is not None:
+        signer = read_signer(path)
+    elif settings.sqlite_path is not None:
+        path = settings.home / "signing.key"
+        try:
+            signer = read_signer(path) if path.exists() else make_signer(path)
+        except ConflictError:
+            # Another process made it at the same moment.
+            signer = read_signer(path)
+        _trust_own(farm, signer.public_key)
+    else:
+        raise InvalidRequestError(
+            "this worker has no key to sign engines with",
+            hint="FARM_SIGNING_KEY names its file; `farm keys new FILE --trust` makes one.",
+        )
+    trusted = open_trusted_keys(farm)
+    key_id = signer.public_key.id
+    if key_id in trusted.revoked:
+        raise ConflictError(
+            f"the signing key {path} ({key_id[:12]}) is revoked",
+            hint="Remove the file: the farm makes another."
+            if makes_own_key(settings)
+            else "`farm keys new FILE --trust` makes another for FARM_SIGNING_KEY.",
+        )
+    if key_id not in trusted:
+        raise ConflictError(
+            f"nobody trusts the signing key {path} ({key_id[:12]})",
+            hint=f"Add {signer.public_key} to the file of FARM_TRUSTED_KEYS."
+            if settings.trusted_keys
+            else f"`farm keys trust {signer.public_key}` makes its engines count.",
+        )
+    return signer
+
+
+def open_trusted_keys(farm: Farm) -> TrustedKeys:
+    """The keys whose signatures count: of the file of FARM_TRUSTED_KEYS alone, or else those in SQL.
+
+    A key that SQL says is revoked counts in neither: whoever can write there can take trust away, and with
+    the file never give it.
+
+    Raises:
+        InvalidRequestError: the file can not be read.
+        DatabaseUnavailableError: the database can not be reached.
+    """
+    with farm.database.reading() as transaction:
+        known = transaction.keys.all()
+    revoked = {key.id for key in known if key.revoked_at is not None}
+    if farm.settings.trusted_keys is not None:
+        return TrustedKeys(read_public_keys(farm.settings.trusted_keys), revoked)
+    keys = []
+    for key in known:
+        # A row that somebody spoiled is no key; the others still count.
+        with suppress(InvalidRequestError):
+            keys.append(PublicKey.parse(key.public_key))
+    return TrustedKeys(keys, revoked)
+
+
+def _trust_own(farm: Farm, key: PublicKey) -> None:
+    with farm.database.reading() as transaction:
+        if any(known.id == key.id for known in transaction.keys.all()):
+            return
+    with farm.database.transaction() as transaction:
+        transaction.keys.add(key.id, str(key), f"made by {farm.settings.host}")
 
 
 def make_farm(settings: Settings, revision: str = "head") -> tuple[str | None, str | None]:

@@ -11,6 +11,19 @@
 | `FARM_USER`         | who submits                                    | the login name            |
 | `FARM_LEASE_S`      | how long a claim holds without a heartbeat     | 30                        |
 | `FARM_BUSY_S`       | how long SQLite waits for another writer       | 15                        |
+| `FARM_FAILPOINTS`   | for tests of the farm: steps at which a process dies (farm/failpoints.py) | none |
+| `FARM_LOG_FORMAT`   | `text` or `json`: how long-running commands log | `text`                   |
+| `FARM_LOG_LEVEL`    | `debug`, `info`, `warning` or `error`          | `warning`; `info` in JSON |
+| `FARM_SIGNING_KEY`  | file of the private key that signs engines     | `signing.key` in the folder |
+| `FARM_TRUSTED_KEYS` | file of public keys; with it only these count  | the keys in SQL           |
+| `FARM_CHILD_MEMORY` | memory of a child with all that it starts      | 90 % of the host's or the container's |
+| `FARM_CHILD_FILE_SIZE` | the largest file that a child may write     | `64G`                     |
+| `FARM_CHILD_CPU_S`  | CPU seconds of one process of a child          | the deadline for every core |
+| `FARM_CHILD_ENV`    | more variables that a child gets, by their names | none                    |
+| `FARM_SCRATCH_QUOTA` | disk that one attempt may take                | `128G`                    |
+
+A secret may come from a file: `FARM_DATABASE_URL_FILE` and `FARM_BROKER_URL_FILE` name one with the whole URL,
+`FARM_DATABASE_PASSWORD_FILE` and `FARM_BROKER_PASSWORD_FILE` one with the password that the URL leaves out.
 """
 
 from __future__ import annotations
@@ -20,19 +33,31 @@ import math
 import os
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from farm.credentials import secret_url
 from farm.domain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EMBEDDED_BROKER = "memory://"
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 # Not the temporary folder of the environment: that differs between the users of one host.
 DEFAULT_LOCKS = Path("/tmp/engine-farm-locks")  # noqa: S108
+
+#: What a child inherits: how to find programs and libraries, the language, and what steers CUDA, ONNX Runtime
+#: and the mathematical libraries. docs/security.md lists them.
+_CHILD_VARIABLE = re.compile(
+    r"PATH|LD_LIBRARY_PATH|LANG|LANGUAGE|LC_\w+|TZ|TZDIR|PYENV_ROOT|PYENV_VERSION|VIRTUAL_ENV|CONDA_PREFIX"
+    r"|(CUDA|NVIDIA|CUDNN|CUBLAS|CUBLASLT|TENSORRT|ORT|OMP|GOMP|KMP|MKL|OPENBLAS)_\w+"
+)
+#: And never, such as NVIDIA_API_KEY.
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH|COOKIE|SESSION", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -49,14 +74,24 @@ class Settings:
         user: recorded on submissions.
         host: name of this machine.
         lease_s: how long a claim holds without a heartbeat.
-        poll_s: how often the sweeper looks for unannounced jobs.
+        poll_s: how often an embedded worker looks for due jobs; the sweeper of a fleet, a fifth as often.
         busy_s: how long SQLite waits for another writer before it gives up.
+        failpoints: steps at which this process dies, freezes or fails; for tests of the farm itself.
+        log_format: `text` or `json`.
+        log_level: the lowest level that is logged.
+        signing_key: file of the private key; none for a fleet's client, and for a farm that makes its own.
+        trusted_keys: file of the public keys that alone count; none for those in SQL.
+        child_memory: bytes that a child with all that it starts may hold; none for a share of what is there.
+        child_file_size: bytes of the largest file that a child may write.
+        child_cpu_s: CPU seconds of one process of a child; none for the deadline on every core.
+        scratch_quota: bytes on disk that one attempt may take.
     """
 
     home: Path
-    database_url: str
+    # With their passwords, so not for anybody who prints the settings.
+    database_url: str = field(repr=False)
     store: Path
-    broker_url: str
+    broker_url: str = field(repr=False)
     scratch: Path
     user: str
     host: str
@@ -64,6 +99,15 @@ class Settings:
     poll_s: float = 0.2
     busy_s: float = 15.0
     locks: Path = DEFAULT_LOCKS
+    failpoints: str = ""
+    log_format: str = "text"
+    log_level: str = "warning"
+    signing_key: Path | None = None
+    trusted_keys: Path | None = None
+    child_memory: int | None = None
+    child_file_size: int = 64 << 30
+    child_cpu_s: int | None = None
+    scratch_quota: int = 128 << 30
 
     @property
     def is_embedded(self) -> bool:
@@ -87,22 +131,51 @@ def read_settings(home: Path | None = None, environment: Mapping[str, str] | Non
     folder = _folder("FARM_HOME", str(home or env.get("FARM_HOME") or _default_home(env)))
     return Settings(
         home=folder,
-        database_url=env.get("FARM_DATABASE_URL") or _sqlite_url(folder / "farm.db"),
+        database_url=secret_url(env, "FARM_DATABASE_URL") or _sqlite_url(folder / "farm.db"),
         store=_folder("FARM_STORE", env.get("FARM_STORE") or str(folder / "artifacts")),
-        broker_url=_broker_url(env.get("FARM_BROKER_URL") or EMBEDDED_BROKER),
+        broker_url=_broker_url(secret_url(env, "FARM_BROKER_URL") or EMBEDDED_BROKER),
         scratch=_folder("FARM_SCRATCH", env.get("FARM_SCRATCH") or str(folder / "scratch")),
         locks=_folder("FARM_LOCKS", env.get("FARM_LOCKS") or str(DEFAULT_LOCKS)),
+        failpoints=env.get("FARM_FAILPOINTS") or "",
         user=env.get("FARM_USER") or _login_name(),
         host=socket.gethostname(),
         lease_s=_seconds("FARM_LEASE_S", env.get("FARM_LEASE_S") or "30"),
         busy_s=_seconds("FARM_BUSY_S", env.get("FARM_BUSY_S") or "15"),
+        log_format=(log_format := _choice("FARM_LOG_FORMAT", env.get("FARM_LOG_FORMAT") or "text", LOG_FORMATS)),
+        log_level=_choice(
+            "FARM_LOG_LEVEL",
+            env.get("FARM_LOG_LEVEL") or ("info" if log_format == "json" else "warning"),
+            LOG_LEVELS,
+        ),
+        signing_key=_optional_file("FARM_SIGNING_KEY", env),
+        trusted_keys=_optional_file("FARM_TRUSTED_KEYS", env),
+        child_memory=_size("FARM_CHILD_MEMORY", env.get("FARM_CHILD_MEMORY") or "0") or None,
+        child_file_size=_size("FARM_CHILD_FILE_SIZE", env.get("FARM_CHILD_FILE_SIZE") or "64G"),
+        child_cpu_s=math.ceil(_seconds("FARM_CHILD_CPU_S", env["FARM_CHILD_CPU_S"]))
+        if env.get("FARM_CHILD_CPU_S")
+        else None,
+        scratch_quota=_size("FARM_SCRATCH_QUOTA", env.get("FARM_SCRATCH_QUOTA") or "128G"),
     )
 
 
-def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a child process: this one's, with changes."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FARM_")}
-    return {**kept, **extra}
+def child_environment(
+    extra: Mapping[str, str], environment: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The environment of a child process: of this one's what a toolchain needs, and what is given here.
+
+    Args:
+        extra: set last.
+        environment: in place of this process's own.
+    """
+    env = os.environ if environment is None else environment
+    named = {name.strip() for name in env.get("FARM_CHILD_ENV", "").split(",")}
+    kept = {
+        name: value
+        for name, value in env.items()
+        if (_CHILD_VARIABLE.fullmatch(name) and not _SECRET.search(name)) or name in named
+    }
+    # What the farm itself is told is nobody else's, whoever names it.
+    return {**{name: value for name, value in kept.items() if not name.startswith("FARM_")}, **extra}
 
 
 def inherited_python_path() -> list[str]:
@@ -141,6 +214,12 @@ def _broker_url(text: str) -> str:
     return text
 
 
+def _choice(variable: str, text: str, choices: tuple[str, ...]) -> str:
+    if text.lower() not in choices:
+        raise InvalidRequestError(f"{variable} must be one of {', '.join(choices)}, not {text!r}")
+    return text.lower()
+
+
 def _seconds(variable: str, text: str) -> float:
     try:
         seconds = float(text)
@@ -149,6 +228,18 @@ def _seconds(variable: str, text: str) -> float:
     if not (seconds > 0 and math.isfinite(seconds)):
         raise InvalidRequestError(f"{variable} must be a number of seconds above zero, not {text!r}")
     return seconds
+
+
+def _optional_file(variable: str, env: Mapping[str, str]) -> Path | None:
+    return _folder(variable, env[variable]) if env.get(variable) else None
+
+
+def _size(variable: str, text: str) -> int:
+    """Bytes, or `512M`, `64G`, `1T`: powers of 1024."""
+    found = re.fullmatch(r"(\d+)([KMGT]?)(i?B)?", text.strip(), re.IGNORECASE)
+    if not found:
+        raise InvalidRequestError(f"{variable} must be a size such as 512M or 64G, not {text!r}")
+    return int(found[1]) << 10 * " KMGT".index(found[2].upper() or " ")
 
 
 def _default_home(env: Mapping[str, str]) -> Path:

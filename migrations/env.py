@@ -10,6 +10,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import text
 
+from farm.storage.grants import apply_grants
 from farm.storage.tables import metadata
 
 #: Any number that nothing else in the database uses.
@@ -33,6 +34,7 @@ def run() -> None:
                 connection.execute(text("SET LOCAL lock_timeout = '10s'"))
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
             context.run_migrations()
+            apply_grants(connection)
 
 
 run()

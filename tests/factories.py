@@ -155,6 +155,7 @@ def a_worker(**changes: Any) -> WorkerRegistration:
         toolchains=(a_toolchain(),),
         device_types=(a_device_type(),),
         version="0.1.0",
+        name=f"worker-of-{changes.get('id', 'w-1')}",
     )
     return replace(registration, **changes)
 

@@ -23,6 +23,7 @@ from farm.domain.errors import (
     InvalidRequestError,
     NotFoundError,
 )
+from farm.domain.fairness import Lane, Share, decayed, in_turn
 from farm.domain.filing import Engine, HistoryEntry, Run
 from farm.domain.identifiers import new_id
 from farm.domain.jobs import (
@@ -35,7 +36,7 @@ from farm.domain.jobs import (
 )
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import Target
-from farm.domain.work import Attempt, Cell, Job, ModelName, Submission, Worker
+from farm.domain.work import Attempt, Cell, Job, ModelName, Submission, WakeUp, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -63,7 +64,6 @@ class _WorkerRow:
 class _JobRow:
     job: Job
     position: int
-    announced_at: datetime | None = None
 
 
 @dataclass
@@ -89,6 +89,10 @@ class _Tables:
     engines: dict[int, Engine] = field(default_factory=dict)
     artifacts: dict[str, Digest] = field(default_factory=dict)
     timing_caches: dict[tuple[Target, str], Digest] = field(default_factory=dict)
+    drains: dict[str, str] = field(default_factory=dict)
+    duties: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    usage: dict[str, tuple[float, datetime]] = field(default_factory=dict)
+    charged: set[int] = field(default_factory=set)
 
 
 class InMemoryDatabase:
@@ -227,11 +231,36 @@ class InMemoryFleetCatalog:
             self._slug(device_type)
             self._tables.targets |= {(device_type, t.id) for t in toolchains if t.can_serve(device_type)}
 
-    def beat(self, worker_id: str) -> None:
-        """Notes that a worker lives."""
-        if worker_id in self._tables.workers:
-            self._tables.workers[worker_id].heartbeat_at = self._now()
-            self._tables.workers[worker_id].stopped_at = None
+    def beat(self, worker_id: str) -> str:
+        """Notes that a worker lives; why it is to take nothing new."""
+        if worker_id not in self._tables.workers:
+            return ""
+        row = self._tables.workers[worker_id]
+        row.heartbeat_at, row.stopped_at = self._now(), None
+        return self._tables.drains.get(row.registration.name, "")
+
+    def drain(self, name: str, reason: str, requested_by: str) -> None:
+        """Tells the workers of a name to take nothing new."""
+        assert requested_by
+        self._tables.drains.setdefault(name, reason)
+
+    def resume(self, name: str) -> bool:
+        """Lets them take jobs again."""
+        return self._tables.drains.pop(name, None) is not None
+
+    def hold_duty(self, duty: str, holder: str, lease_s: float) -> bool:
+        """Takes a duty, or keeps it."""
+        now = self._now()
+        had, until = self._tables.duties.get(duty, (holder, now))
+        if had != holder and until >= now:
+            return False
+        self._tables.duties[duty] = (holder, now + timedelta(seconds=lease_s))
+        return True
+
+    def leave_duties(self, holder: str) -> None:
+        """Gives up every duty."""
+        for duty in [duty for duty, (had, _) in self._tables.duties.items() if had == holder]:
+            del self._tables.duties[duty]
 
     def stop(self, worker_id: str) -> None:
         """Notes that a worker has left."""
@@ -289,6 +318,8 @@ class InMemoryFleetCatalog:
             stopped_at=row.stopped_at,
             is_live=is_live,
             current_job=running[-1] if running and is_live else "",
+            name=registration.name,
+            drain_reason=self._tables.drains.get(registration.name, ""),
         )
 
 
@@ -340,22 +371,33 @@ class InMemoryJobLedger:
                 return row.job
         return None
 
-    def add(self, spec: BuildSpec, request: JobRequest, position: int = 0) -> Job:
+    def add(self, spec: BuildSpec, request: JobRequest, position: int = 0, user: str = "") -> Job:
         """Queues a new job; of those queued at one moment the lowest position goes first."""
         assert spec.model_sha256 in self._tables.models
         assert spec.target.toolchain in self._tables.toolchains
         if self.active(spec, request) is not None:
             raise ConflictError("the same build was queued at this moment")
         now = self._now()
-        job = Job(new_id("j"), JobState.QUEUED, spec, request, 0, created_at=now, not_before=now)
+        job = Job(
+            new_id("j"),
+            JobState.QUEUED,
+            spec,
+            request,
+            0,
+            created_at=now,
+            not_before=now,
+            user=user,
+            queue_deadline_at=_deadline(now, request),
+        )
         self._tables.jobs[job.id] = _JobRow(job, position)
         return job
 
-    def widen(self, job: Job, request: JobRequest) -> bool:
+    def widen(self, job: Job, request: JobRequest, user: str | None = None) -> bool:
         """Only a job that still waits takes another request."""
         if self.get(job.id).state is not JobState.QUEUED:
             return False
-        self._change(job.id, request=request)
+        changes: dict[str, Any] = {} if user is None else {"user": user}
+        self._change(job.id, request=request, queue_deadline_at=_deadline(self._now(), request), **changes)
         return True
 
     def get(self, job_id: str) -> Job:
@@ -367,35 +409,108 @@ class InMemoryJobLedger:
         found = [row.job for row in self._tables.jobs.values() if not states or row.job.state in states]
         return sorted(found, key=lambda job: job.created_at, reverse=True)[:limit]
 
-    def unannounced(self, limit: int, targets: Collection[Target] | None = None) -> list[Job]:
-        """Oldest first."""
+    def wake_ups(self, targets: Collection[Target] | None = None) -> list[WakeUp]:
+        """As many as a target has idle workers and due jobs."""
+        busy = {row.job.worker_id for row in self._tables.jobs.values() if row.job.state is JobState.RUNNING}
+        idle: dict[Target, int] = {}
+        for worker in InMemoryFleetCatalog(self._tables, self._now).workers():
+            if worker.is_live and worker.id not in busy and not worker.drain_reason:
+                for target in worker.targets:
+                    idle[target] = idle.get(target, 0) + 1
+        return [
+            WakeUp(target, row.job.id)
+            for target, count in idle.items()
+            if targets is None or target in targets
+            for row in self._waiting(target)[:count]
+        ]
+
+    def overdue(self) -> list[Job]:
+        """Jobs that have waited for longer than they may."""
+        return [row.job for row in self._tables.jobs.values() if self._is_overdue(row.job)]
+
+    def give_up(self, job: Job, failure: Failure) -> bool:
+        """Fails a job that still waits beyond its time."""
+        if not self._is_overdue(self.get(job.id)):
+            return False
+        check_job_transition(JobState.QUEUED, JobState.FAILED)
+        self._change(job.id, state=JobState.FAILED, finished_at=self._now(), failure=_recorded(failure))
+        return True
+
+    def forgive_devices(self) -> int:
+        """Lets the devices that failed a job have it again."""
+        earliest = self._now() - timedelta(seconds=30)
+        forgiven = [
+            row.job
+            for row in self._tables.jobs.values()
+            if row.job.avoid_device and row.job.not_before is not None and row.job.not_before <= earliest
+        ]
+        for job in forgiven:
+            self._change(job.id, avoid_device="")
+        return len(forgiven)
+
+    def charge_shares(self) -> int:
+        """Adds the time of attempts that ended to their users' shares."""
+        now, charged = self._now(), 0
+        for number, row in self._tables.attempts.items():
+            attempt = row.attempt
+            if number in self._tables.charged or attempt.finished_at is None:
+                continue
+            user = self.get(attempt.job_id).user
+            had, since = self._tables.usage.get(user, (0.0, now))
+            left = decayed(had, (now - since).total_seconds())
+            took = (attempt.finished_at - attempt.claimed_at).total_seconds()
+            self._tables.usage[user] = (left + took, now)
+            self._tables.charged.add(number)
+            charged += 1
+        return charged
+
+    def shares(self, users: Iterable[str]) -> dict[str, Share]:
+        """What users have had of the fleet of late."""
+        now = self._now()
+        running = [row.job.user for row in self._tables.jobs.values() if row.job.state is JobState.RUNNING]
+        found = {}
+        for user in users:
+            had, since = self._tables.usage.get(user, (0.0, now))
+            found[user] = Share(decayed(had, (now - since).total_seconds()), running.count(user))
+        return found
+
+    def lanes(self, worker_id: str, device: Device) -> list[Lane]:
+        """What waits for a worker and is due, in the order in which it is served."""
+        targets = list(self._tables.workers[worker_id].registration.targets)
+        found: dict[tuple[int, int, str], Lane] = {}
+        for number, (device_type, toolchain) in enumerate(targets):
+            for row in self._waiting(Target(device_type, toolchain.id)):
+                job = row.job
+                if job.avoid_device != device.uuid:
+                    lane = Lane(number, 0, job.request.priority, job.user, job.created_at)
+                    found.setdefault((number, lane.priority, lane.user), lane)
+        return in_turn(found.values(), self.shares({lane.user for lane in found.values()}))
+
+    def claim_next(self, *, worker_id: str, device: Device, lease_s: float) -> tuple[Job, Attempt] | None:
+        """Takes the job whose turn it is."""
+        targets = list(self._tables.workers[worker_id].registration.targets)
+        for lane in self.lanes(worker_id, device):
+            device_type, toolchain = targets[lane.device_type_id]
+            for row in self._waiting(Target(device_type, toolchain.id)):
+                job = row.job
+                if (job.request.priority, job.user) == (lane.priority, lane.user) and (
+                    job.avoid_device != device.uuid
+                ):
+                    return self.claim(job.id, worker_id=worker_id, device=device, lease_s=lease_s)
+        return None
+
+    def _waiting(self, target: Target) -> list[_JobRow]:
+        """What is due for a target, oldest first."""
         found = [
             row
             for row in self._tables.jobs.values()
-            if row.job.state is JobState.QUEUED and row.announced_at is None and self._is_due(row.job)
-            if targets is None or row.job.target in targets
+            if row.job.state is JobState.QUEUED and row.job.target == target and self._is_due(row.job)
         ]
-        found.sort(key=lambda row: (row.job.created_at, row.position))
-        return [row.job for row in found[:limit]]
+        return sorted(found, key=lambda row: (row.job.created_at, row.position))
 
-    def mark_announced(self, job_ids: Sequence[str]) -> None:
-        """Notes that their queues were told."""
-        for job_id in job_ids:
-            self._tables.jobs[job_id].announced_at = self._now()
-
-    def forget_announcements(self, older_than_s: float) -> int:
-        """Makes queued jobs unannounced again."""
-        limit = self._now() - timedelta(seconds=older_than_s)
-        forgotten = 0
-        for row in self._tables.jobs.values():
-            if (
-                row.job.state is JobState.QUEUED
-                and row.announced_at is not None
-                and row.announced_at <= limit
-            ):
-                row.announced_at = None
-                forgotten += 1
-        return forgotten
+    def _is_overdue(self, job: Job) -> bool:
+        limit = job.queue_deadline_at
+        return job.state is JobState.QUEUED and limit is not None and limit < self._now()
 
     def claim(
         self, job_id: str, *, worker_id: str, device: Device, lease_s: float
@@ -411,6 +526,7 @@ class InMemoryJobLedger:
             attempts=row.job.attempts + 1,
             worker_id=worker_id,
             lease_until=self._now() + timedelta(seconds=lease_s),
+            avoid_device="",
         )
         attempt = Attempt(
             id=len(self._tables.attempts) + 1,
@@ -461,6 +577,7 @@ class InMemoryJobLedger:
         *,
         failure: Failure | None = None,
         retry_in_s: float = 0.0,
+        elsewhere: bool = False,
         log: Digest | None = None,
         seconds: dict[str, float] | None = None,
         environment: dict[str, Any] | None = None,
@@ -470,6 +587,17 @@ class InMemoryJobLedger:
         check_job_transition(JobState.RUNNING, job_state)
         self._fence(attempt)
         now, recorded = self._now(), _recorded(failure)
+        if job_state is JobState.QUEUED:
+            job = self.get(attempt.job_id)
+            has_others = elsewhere and any(
+                worker.is_live and job.target in worker.targets and worker.device.uuid != attempt.device_uuid
+                for worker in InMemoryFleetCatalog(self._tables, self._now).workers()
+            )
+            self._change(
+                job.id,
+                queue_deadline_at=_deadline(now + timedelta(seconds=retry_in_s), job.request),
+                avoid_device=attempt.device_uuid if has_others else "",
+            )
         self._change(
             attempt.job_id,
             state=job_state,
@@ -478,7 +606,6 @@ class InMemoryJobLedger:
             not_before=now + timedelta(seconds=retry_in_s),
             failure=None if job_state is JobState.SUCCEEDED else recorded,
         )
-        self._tables.jobs[attempt.job_id].announced_at = None
         row = self._tables.attempts[attempt.id]
         row.is_crash = bool(failure and failure.is_crash)
         if log is not None:
@@ -492,9 +619,9 @@ class InMemoryJobLedger:
         """Oldest first."""
         return [row.attempt for row in self._tables.attempts.values() if row.attempt.job_id == job_id]
 
-    def expired(self) -> list[tuple[Job, Attempt]]:
+    def expired(self, job_id: str | None = None) -> list[tuple[Job, Attempt]]:
         """Running jobs whose lease is over."""
-        running = [row.job for row in self._tables.jobs.values() if row.job.lease_until is not None]
+        running = [row.job for row in self._tables.jobs.values() if job_id in (None, row.job.id)]
         return [
             (job, self.attempts(job.id)[-1])
             for job in running
@@ -532,7 +659,7 @@ class InMemoryJobLedger:
         old = self.get(job_id)
         if old.state not in (JobState.FAILED, JobState.CANCELLED):
             raise ConflictError(f"job {old.id} is {old.state.value}")
-        job = self.active(old.spec, old.request) or self.add(old.spec, old.request)
+        job = self.active(old.spec, old.request) or self.add(old.spec, old.request, user=old.user)
         for submission in self._tables.submissions.values():
             cells = tuple(
                 replace(cell, job_id=job.id) if cell.job_id == old.id else cell for cell in submission.cells
@@ -711,11 +838,16 @@ class RecordingQueue:
         self.announced: list[str] = []
         self._breaks_after = breaks_after
 
-    def announce(self, job: Job) -> None:
+    def announce(self, wake_up: WakeUp) -> None:
         """Remembers the job's id."""
         if self._breaks_after is not None and len(self.announced) >= self._breaks_after:
             raise BrokerUnavailableError("the broker went away")
-        self.announced.append(job.id)
+        self.announced.append(wake_up.job_id)
+
+
+def _deadline(since: datetime, request: JobRequest) -> datetime | None:
+    limit = request.queue_timeout_s
+    return None if limit is None else since + timedelta(seconds=limit)
 
 
 def _same_work(spec: BuildSpec, request: JobRequest) -> tuple[object, ...]:

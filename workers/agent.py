@@ -21,9 +21,11 @@ from farm.domain.jobs import JobState
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import Device, DeviceKind, DeviceType, Target
 from farm.domain.work import WorkerRegistration
+from farm.logs import name_worker
 from workers.consumer import Consumer
 from workers.devices import discover_devices
 from workers.interpreters import code_folder, probe_interpreters
+from workers.pulse import Pulse
 from workers.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -141,7 +143,7 @@ class RunningWorker:
         farm: the open farm.
         offer: what it serves.
         interpreters: of the machine, the farm's own first.
-        patience_s: when an announcement that has led to nothing is made again; the broker's usual one if none.
+        name: by which it is drained and resumed, the same after a restart; made of host and device if none.
     """
 
     def __init__(
@@ -150,11 +152,12 @@ class RunningWorker:
         offer: Offer,
         interpreters: Sequence[Interpreter],
         *,
-        patience_s: float | None = None,
+        name: str = "",
     ) -> None:
         self._farm = farm
         self._offer = offer
         self.id = new_id("w")
+        name_worker(self.id)
         self.stopping = threading.Event()
         own = interpreters[0]
         reference = next((t.id for t in own.toolchains if t.id.name == REFERENCE_TOOLCHAIN), None)
@@ -167,9 +170,12 @@ class RunningWorker:
             reference_toolchain=str(reference) if reference else "",
             code=code_folder(farm.settings.scratch),
             stopping=self.stopping,
+            pulse=Pulse(self.id),
         )
+        self.name = name or worker_name(offer.device)
         registration = WorkerRegistration(
             id=self.id,
+            name=self.name,
             host=farm.settings.host,
             pid=os.getpid(),
             device=offer.device,
@@ -179,7 +185,7 @@ class RunningWorker:
         with farm.database.transaction() as transaction:
             self.slugs = transaction.fleet.register(registration)
         targets = [Target(type_, toolchain.id) for type_, toolchain in registration.targets]
-        self._consumer = Consumer(place, targets, patience_s=patience_s)
+        self._consumer = Consumer(place, targets)
 
     @property
     def is_busy(self) -> bool:
@@ -196,6 +202,12 @@ class RunningWorker:
     ) -> None:
         """Gives a running job back and leaves."""
         self._consumer.stop()
+
+
+def worker_name(device: Device) -> str:
+    """What a worker of a device is called: `gpu07-3` for the fourth GPU of gpu07, `gpu07-cpu` for its CPU."""
+    position = "cpu" if device.device_type.kind is DeviceKind.CPU else str(device.index)
+    return f"{device.host}-{position}"
 
 
 def probe_machine(farm: Farm, pythons: Sequence[Path]) -> list[Interpreter]:

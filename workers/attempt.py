@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.digests import Digest, canonical_json, digest_of_bytes
@@ -17,6 +18,8 @@ from farm.domain.errors import (
 from farm.domain.jobs import Failure, FailureClass, JobKind, Phase
 from farm.domain.targets import DeviceKind
 from farm.domain.work import AttemptOutcome
+from farm.failpoints import reach
+from farm.logs import log_context
 from farm.services.attempts import cancel_attempt, fail_attempt, finish_attempt, release_attempt
 from workers.child.requests import AttemptRequest, attempt_request_as_json, result_from_json
 from workers.child_process import ChildOutcome, ChildProcess
@@ -43,26 +46,48 @@ REFERENCE_DEADLINE_S = 1800
 _DEVICE_GAP_S = 0.5
 
 
-def run_job(place: Workplace, job_id: str) -> None:
-    """Claims a job and sees one attempt of it through; a message for a job that is taken is dropped."""
+@dataclass(frozen=True)
+class Attempted:
+    """What an attempt came to, as far as its worker is concerned.
+
+    Attributes:
+        job_id: of its job.
+        failure: why it made nothing; none if it succeeded, or did not end by itself.
+    """
+
+    job_id: str
+    failure: Failure | None
+
+
+def run_next(place: Workplace) -> Attempted | None:
+    """Claims the job whose turn it is and sees one attempt of it through; none if nothing is due here.
+
+    Raises:
+        DatabaseUnavailableError: nobody can say what is due.
+    """
     farm = place.farm
     with farm.database.transaction() as transaction:
-        claimed = transaction.jobs.claim(
-            job_id, worker_id=place.worker_id, device=place.device, lease_s=farm.settings.lease_s
+        claimed = transaction.jobs.claim_next(
+            worker_id=place.worker_id, device=place.device, lease_s=farm.settings.lease_s
         )
         model = transaction.models.get(claimed[0].spec.model_sha256) if claimed else None
     if claimed is None or model is None:
-        return
+        return None
+    reach("after-claim")
     job, attempt = claimed
     folder = farm.settings.scratch / f"{job.id}.{attempt.number}"
     shutil.rmtree(folder, ignore_errors=True)
-    try:
-        with Lease(farm.database, attempt, farm.settings.lease_s) as lease:
-            _Attempt(place, job, attempt, model, folder, lease).run()
-    except AttemptSupersededError as error:
-        _log.warning("%s: its result was dropped", error)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    failure = None
+    with log_context(job=job.id, attempt=attempt.number, worker=place.worker_id):
+        try:
+            with Lease(farm.database, attempt, farm.settings.lease_s, place.pulse) as lease:
+                failure = _Attempt(place, job, attempt, model, folder, lease).run()
+        except AttemptSupersededError as error:
+            _log.warning("%s: its result was dropped", error)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    reach("after-finish")
+    return Attempted(job.id, failure)
 
 
 class _Attempt:
@@ -83,8 +108,8 @@ class _Attempt:
         self._log_file = folder / "log.txt"
         self._journal = Journal(place.farm.database, attempt, lease, self._log_file)
 
-    def run(self) -> None:
-        """Ends in exactly one of: finished, failed, cancelled, released, superseded."""
+    def run(self) -> Failure | None:
+        """Ends in exactly one of: finished, failed, cancelled, released, superseded; the failure, if it failed."""
         database, job, attempt = self._farm.database, self._job, self._attempt
         try:
             self._folder.mkdir(parents=True)
@@ -92,6 +117,7 @@ class _Attempt:
             outcome = self._work()
             self._journal.report(Phase.UPLOAD, None, "filing")
             log = self._farm.store.put_file(self._log_file)
+            reach("before-finish")
             number = self._journal.insist(
                 lambda: finish_attempt(database, job, attempt, outcome, log, self._cache_flags)
             )
@@ -101,9 +127,9 @@ class _Attempt:
         except AttemptSupersededError:
             raise
         except ChildFailedError as error:
-            self._fail(error.failure)
+            return self._fail(error.failure)
         except FarmError as error:
-            self._fail(
+            return self._fail(
                 Failure(
                     FailureClass(error.failure_class),
                     type(error).__name__,
@@ -113,7 +139,7 @@ class _Attempt:
                 )
             )
         except OSError as error:
-            self._fail(
+            return self._fail(
                 Failure(
                     FailureClass.TRANSIENT,
                     "StoreUnavailableError",
@@ -129,6 +155,7 @@ class _Attempt:
             hint = "The worker's own log has the trace: please report it."
             self._fail(Failure(FailureClass.TRANSIENT, "FarmBug", what, hint, self._journal.phase))
             raise
+        return None
 
     @property
     def _cache_flags(self) -> str:
@@ -309,6 +336,7 @@ class _Attempt:
         if build and build.timing_cache_written and request.build and request.build.timing_cache_out:
             timing_cache = store.put_file(request.build.timing_cache_out)
         self._seconds["upload"] = time.monotonic() - begin
+        reach("after-upload")
         return AttemptOutcome(
             engine=engine,
             build={**vars(build), "details": dict(build.details)} if build else {},
@@ -321,7 +349,7 @@ class _Attempt:
             environment=result.environment,
         )
 
-    def _fail(self, failure: Failure) -> None:
+    def _fail(self, failure: Failure) -> Failure:
         with suppress(OSError), self._log_file.open("a") as log:
             log.write(f"\n[farm] {failure.code}: {failure.message}\n")
         kept = self._keep_log()
@@ -333,6 +361,7 @@ class _Attempt:
         _log.warning(
             "job %s attempt %d: %s; now %s", self._job.id, self._attempt.number, failure.message, state.value
         )
+        return failure
 
     def _end_stopped(self) -> None:
         database, attempt = self._farm.database, self._attempt

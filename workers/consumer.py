@@ -1,4 +1,4 @@
-"""One consumer for one device: Celery brings wake-ups, a sweeper keeps SQL and Celery in step."""
+"""One consumer for one device: Celery wakes it, SQL says which job is next."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from celery.worker import WorkController
 from kombu.entity import Queue
 
 from farm.domain.errors import FarmError
-from farm.services.attempts import rescue_expired
-from farm.services.sweep import announce_due
-from workers.attempt import run_job
+from workers.attempt import run_next
 from workers.queues import TASK, CeleryQueue, new_celery_app
+from workers.sweeper import Sweeper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,14 +23,9 @@ if TYPE_CHECKING:
     from workers.workplace import Workplace
 
 _log = logging.getLogger(__name__)
-_RESCUE_GAP_S = 2.0
-_BEAT_GAP_S = 5.0
 _RESTART_GAP_S = 1.0
 _STOP_DEADLINE_S = 10.0
-#: An announcement that led to nothing for so long is made again. In one process it can only get lost
-#: with the process; a broker may be slow.
-_EMBEDDED_PATIENCE_S = 5.0
-_BROKER_PATIENCE_S = 60.0
+_PULSE_GAP_S = 1.0
 
 
 class _Pool(TaskPool):  # type: ignore[misc]
@@ -57,28 +51,29 @@ class Consumer:
     Args:
         place: what it works with.
         targets: that it serves.
-        patience_s: when an announcement that has led to nothing is made again; the broker's usual one if none.
     """
 
-    def __init__(
-        self, place: Workplace, targets: Sequence[Target], *, patience_s: float | None = None
-    ) -> None:
+    def __init__(self, place: Workplace, targets: Sequence[Target]) -> None:
         self._place = place
         self._settings = place.farm.settings
-        self._targets = frozenset(targets)
-        usual_s = _EMBEDDED_PATIENCE_S if self._settings.is_embedded else _BROKER_PATIENCE_S
-        self._patience_s = usual_s if patience_s is None else patience_s
         self._app = new_celery_app(self._settings)
-        self._queue = CeleryQueue(self._app, self._settings.broker_url)
         self._busy = threading.Event()
         # Not shared: Celery would hand the task of one consumer to every later app of the process.
-        self._app.task(name=TASK, shared=False)(self._run)
-        names = sorted(target.queue for target in self._targets)
+        self._app.task(name=TASK, shared=False)(self._wake)
+        names = sorted(target.queue for target in targets)
         self._app.conf.task_queues = [Queue(name) for name in names]  # type: ignore[no-untyped-call]
         self._controller: Any = None
+        self._sweeper = Sweeper(
+            place.farm,
+            CeleryQueue(self._app, self._settings.broker_url),
+            place.worker_id,
+            targets=frozenset(targets) if self._settings.is_embedded else None,
+            is_busy=self._busy.is_set,
+        )
         self._threads = [
             threading.Thread(target=self._consume, name="consumer", daemon=True),
-            threading.Thread(target=self._sweep, name="sweeper", daemon=True),
+            threading.Thread(target=self._sweeper.run, args=(place.stopping,), name="sweeper", daemon=True),
+            threading.Thread(target=self._live, name="pulse", daemon=True),
         ]
 
     @property
@@ -94,7 +89,8 @@ class Consumer:
     def stop(self) -> None:
         """Gives a running job back to the queue and leaves; waits for both."""
         self._place.stopping.set()
-        self._threads[1].join()
+        for thread in self._threads[1:]:
+            thread.join()
         consumer, end = self._threads[0], time.monotonic() + _STOP_DEADLINE_S
         while consumer.is_alive() and not self._can_be_stopped and time.monotonic() < end:
             # Told to stop before it has begun, Celery would begin all the same.
@@ -138,54 +134,33 @@ class Consumer:
         )
         self._controller.start()
 
-    def _run(self, job_id: str) -> None:
-        """The Celery task: whatever goes wrong is the sweeper's to mend, never Celery's."""
-        if self._place.stopping.is_set():
-            return
+    def _wake(self, _job_id: str = "") -> None:
+        """The Celery task: works until nothing is due. Whatever goes wrong is the sweeper's to mend, never Celery's.
+
+        The message names some due job; SQL knows by now which one is next.
+        """
         self._busy.set()
         try:
-            run_job(self._place, job_id)
+            while not self._place.stopping.is_set() and not self._place.pulse.drain_reason:
+                if run_next(self._place) is None:
+                    return
         except FarmError as error:
-            _log.warning("job %s: %s", job_id, error)
+            _log.warning("the worker could not work: %s", error)
         except Exception:  # noqa: BLE001 - a bug must not end the consumer
-            _log.exception("job %s: a bug of the farm ended its attempt; the lease brings it back", job_id)
+            _log.exception("a bug of the farm ended an attempt; the lease brings its job back")
         finally:
             self._busy.clear()
 
-    def _sweep(self) -> None:
-        next_rescue = next_beat = 0.0
-        while not self._place.stopping.is_set():
+    def _live(self) -> None:
+        """Says that the worker lives, while no attempt does."""
+        pulse = self._place.pulse
+        while not self._place.stopping.wait(_PULSE_GAP_S):
+            if not pulse.is_due:
+                continue
             try:
-                now = time.monotonic()
-                if now >= next_beat:
-                    next_beat = now + _BEAT_GAP_S
-                    self._beat()
-                if now >= next_rescue:
-                    next_rescue = now + _RESCUE_GAP_S
-                    self._rescue()
-                self._announce()
+                with self._place.farm.database.transaction() as transaction:
+                    pulse.beat(transaction)
             except FarmError as error:
-                _log.warning("the sweeper could not work: %s", error)
-                self._place.stopping.wait(1.0)
-            except Exception:  # noqa: BLE001 - a bug must not end the sweeper
-                _log.exception("a bug of the farm in the sweeper; it goes on")
-                self._place.stopping.wait(1.0)
-            self._place.stopping.wait(self._settings.poll_s)
-
-    def _beat(self) -> None:
-        with self._place.farm.database.transaction() as transaction:
-            transaction.fleet.beat(self._place.worker_id)
-
-    def _rescue(self) -> None:
-        for job, state in rescue_expired(self._place.farm.database):
-            _log.warning("job %s was taken from a silent worker; now %s", job.id, state.value)
-        with self._place.farm.database.transaction() as transaction:
-            transaction.jobs.forget_announcements(self._patience_s)
-
-    def _announce(self) -> None:
-        database = self._place.farm.database
-        if not self._settings.is_embedded:
-            announce_due(database, self._queue)
-        elif not self._busy.is_set():
-            # In memory nobody else could take it, so a busy consumer leaves it to others.
-            announce_due(database, self._queue, limit=1, targets=self._targets)
+                _log.warning("the worker's heartbeat failed: %s", error)
+            except Exception:  # noqa: BLE001 - a bug must not end the pulse
+                _log.exception("a bug of the farm in the worker's heartbeat; it goes on")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from farm.domain.errors import AttemptSupersededError, DatabaseUnavailableError, FarmError
 from farm.domain.jobs import Phase
+from farm.failpoints import reach
 from workers.child_process import ChildEvent
 from workers.live_log import LiveLog
 
@@ -78,6 +79,8 @@ class Journal:
             _log.warning("progress of job %s was not noted yet: %s", self._attempt.job_id, error)
             self._next_tell = now + _DATABASE_GAP_S
             return
+        if any(event.phase is Phase.BUILD for event in self._unsaid_events):
+            reach("mid-build")
         if self._unsaid_events:
             self._event = self._unsaid_events[-1]
         self._unsaid_events.clear()

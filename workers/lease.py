@@ -15,18 +15,29 @@ if TYPE_CHECKING:
 
     from farm.domain.work import Attempt
     from farm.services.ports import Database
+    from workers.pulse import Pulse
 
 _log = logging.getLogger(__name__)
+#: The heartbeat of an attempt, with the usual lease: a thousand workers make 200 transactions a second of it.
+HEARTBEAT_S = 5.0
 
 
 class Lease:
     """Renews in a thread of its own while the block runs.
 
     A worker that can not renew in time must take itself for dead: others do. So `is_lost` turns true
-    a little before the lease ends in the database.
+    a little before the lease ends in the database. The heartbeat of the worker itself goes along, which
+    halves what a thousand workers ask of the database.
+
+    Args:
+        database: the truth.
+        attempt: whose lease it is.
+        lease_s: how long it holds.
+        pulse: of the worker.
     """
 
-    def __init__(self, database: Database, attempt: Attempt, lease_s: float) -> None:
+    def __init__(self, database: Database, attempt: Attempt, lease_s: float, pulse: Pulse) -> None:
+        self._pulse = pulse
         self._database = database
         self._attempt = attempt
         self._lease_s = lease_s
@@ -59,13 +70,14 @@ class Lease:
         return self._superseded.is_set() or time.monotonic() - self._renewed > 0.8 * self._lease_s
 
     def _beat(self) -> None:
-        # Often enough for cancellation to act at once, and for two beats to fail without harm.
-        while not self._stop.wait(min(self._lease_s / 4, 2.0)):
+        # Often enough for cancellation to act soon, and for two beats to fail without harm.
+        while not self._stop.wait(min(self._lease_s / 4, HEARTBEAT_S)):
             begin = time.monotonic()
             try:
                 with self._database.transaction() as transaction:
                     if transaction.jobs.heartbeat(self._attempt, self._lease_s):
                         self._cancelled.set()
+                    self._pulse.beat(transaction)
                 self._renewed = begin
             except AttemptSupersededError:
                 self._superseded.set()

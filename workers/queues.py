@@ -11,7 +11,7 @@ from farm.domain.errors import BrokerUnavailableError
 from farm.storage.database import hide_password
 
 if TYPE_CHECKING:
-    from farm.domain.work import Job
+    from farm.domain.work import WakeUp
     from farm.settings import Settings
 
 TASK = "farm.run_job"
@@ -56,20 +56,20 @@ def new_celery_app(settings: Settings) -> Celery:
 
 
 class CeleryQueue:
-    """Implements `JobQueue`: a message on the queue of the job's target, carrying the job's id."""
+    """Implements `JobQueue`: a message on the target's queue, carrying the id of a job that is due."""
 
     def __init__(self, app: Celery, broker_url: str) -> None:
         self._app = app
         self._broker_url = broker_url
 
-    def announce(self, job: Job) -> None:
-        """Tells the queue of the job's target.
+    def announce(self, wake_up: WakeUp) -> None:
+        """Tells the queue of a target that a job is due.
 
         Raises:
             BrokerUnavailableError: the broker can not be reached.
         """
         try:
-            self._app.send_task(TASK, args=[job.id], queue=job.target.queue, retry=False)
+            self._app.send_task(TASK, args=[wake_up.job_id], queue=wake_up.target.queue, retry=False)
         except (OperationalError, ConnectionError, TimeoutError) as error:
             raise BrokerUnavailableError(
                 f"the broker {hide_password(self._broker_url)} can not be reached: {error}",

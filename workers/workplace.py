@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from farm.bootstrap import Farm
     from farm.domain.jobs import Failure
     from farm.domain.targets import Device, ToolchainId
+    from workers.pulse import Pulse
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Workplace:
         reference_toolchain: which ONNX Runtime that is; empty if there is none.
         code: folder that holds the packages of a child.
         stopping: set when the worker is told to stop.
+        pulse: how it says that it lives.
     """
 
     farm: Farm
@@ -40,6 +42,7 @@ class Workplace:
     reference_toolchain: str
     code: Path
     stopping: threading.Event
+    pulse: Pulse
 
 
 class StoppedError(Exception):

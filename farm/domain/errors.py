@@ -25,6 +25,7 @@
     │   ├─ DeadlineExceededError
     │   └─ ChildCrashedError           killed by a signal, or no result left behind
     ├─ CorruptArtifactError            bytes do not match their digest: stop and tell a person      7
+    │   └─ UntrustedEngineError        nobody that this farm trusts has signed these bytes for this key
     └─ PoisonJobError                  a job that killed its workers is parked                      8
 
 Any other exception is a bug of the farm and is never renamed into one of these.
@@ -157,6 +158,10 @@ class CorruptArtifactError(FarmError):
 
     exit_code = 7
     failure_class = "corrupt"
+
+
+class UntrustedEngineError(CorruptArtifactError):
+    """Nobody that this farm trusts has signed these bytes for this key."""
 
 
 class PoisonJobError(FarmError):

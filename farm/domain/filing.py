@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from farm.domain.accuracy import Accuracy
     from farm.domain.benchmarks import Measurement
     from farm.domain.digests import Digest
+    from farm.domain.manifests import SignedManifest
     from farm.domain.specs import BuildSpec
 
 
@@ -42,6 +43,8 @@ class Engine:
         precision_note: how the precision was honoured.
         unverified_reason: why it was never run here; empty for a verified engine.
         runs: newest last.
+        signed: the manifest that its worker signed; none if a release before 0.2 filed it.
+        is_key_revoked: whether the key that signed it does not count any more.
     """
 
     id: int
@@ -55,6 +58,13 @@ class Engine:
     job_id: str
     created_at: datetime
     runs: tuple[Run, ...] = ()
+    signed: SignedManifest | None = None
+    is_key_revoked: bool = False
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether it has a signature whose key was not revoked: one that may be handed out, if it holds."""
+        return self.signed is not None and not self.is_key_revoked
 
     @property
     def is_verified(self) -> bool:
@@ -71,6 +81,23 @@ class Engine:
     def measured_batches(self) -> frozenset[int]:
         """The batch sizes that some run has measured."""
         return frozenset(m.batch for run in self.runs if not run.taints for m in run.measurements)
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """A public key whose signatures on engines count, until it is revoked.
+
+    Attributes:
+        id: sha256 of its bytes.
+        public_key: `ed25519:…`.
+        note: whose it is.
+    """
+
+    id: str
+    public_key: str
+    note: str
+    created_at: datetime
+    revoked_at: datetime | None = None
 
 
 @dataclass(frozen=True)

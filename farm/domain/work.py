@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from farm.domain.accuracy import VerificationSpec
 from farm.domain.benchmarks import BenchmarkSpec
-from farm.domain.jobs import AttemptState, Failure, JobKind, JobState
+from farm.domain.jobs import AttemptState, Failure, JobKind, JobState, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from farm.domain.digests import Digest
+    from farm.domain.manifests import SignedManifest
     from farm.domain.specs import BuildSpec
     from farm.domain.targets import Device, DeviceType, Target, ToolchainId
+    from farm.domain.timing_caches import ReturnedCache
     from farm.domain.toolchains import ToolchainDescription
 
 
@@ -41,6 +43,9 @@ class JobRequest:
         verification: what to verify with.
         max_attempts: how often it may be tried.
         deadline_s: how long one attempt may take.
+        phase_deadlines: how long a phase of it may take, in seconds; phases that are not named may take all.
+        queue_timeout_s: how long it may wait for a worker, each time that it waits; for ever if none.
+        priority: higher goes first.
     """
 
     kind: JobKind = JobKind.BUILD
@@ -48,6 +53,9 @@ class JobRequest:
     verification: VerificationSpec = field(default_factory=VerificationSpec)
     max_attempts: int = 3
     deadline_s: int = 4 * 3600
+    phase_deadlines: Mapping[Phase, int] = field(default_factory=dict)
+    queue_timeout_s: float | None = None
+    priority: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,11 +74,27 @@ class Job:
     not_before: datetime | None = None
     lease_until: datetime | None = None
     failure: Failure | None = None
+    user: str = ""
+    queue_deadline_at: datetime | None = None
+    avoid_device: str = ""
 
     @property
     def target(self) -> Target:
         """Where it is built for."""
         return self.spec.target
+
+
+@dataclass(frozen=True)
+class WakeUp:
+    """What is told to a target's queue: that a job is due. Whoever hears it takes the best one there is.
+
+    Attributes:
+        target: whose workers are meant.
+        job_id: of some due job; workers of releases before 0.2 take this very one.
+    """
+
+    target: Target
+    job_id: str
 
 
 @dataclass(frozen=True)
@@ -145,6 +169,8 @@ class Worker:
     stopped_at: datetime | None
     is_live: bool
     current_job: str = ""
+    name: str = ""
+    drain_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,6 +184,7 @@ class WorkerRegistration:
     toolchains: tuple[ToolchainDescription, ...]
     device_types: tuple[DeviceType, ...]
     version: str = ""
+    name: str = ""
 
     @property
     def targets(self) -> tuple[tuple[DeviceType, ToolchainDescription], ...]:
@@ -181,9 +208,10 @@ class AttemptOutcome:
         unverified_reason: why not, in that case.
         measurements: as JSON.
         samples: digest of the raw samples.
-        timing_cache: digest of the timing cache after the build.
+        timing_cache: what the build gives back of its timing cache; none where there is no such thing.
         seconds: wall time of each phase.
         environment: facts of the child process.
+        signed: what the worker states and signs about the engine.
     """
 
     engine: Digest | None
@@ -192,6 +220,7 @@ class AttemptOutcome:
     unverified_reason: str
     measurements: tuple[Mapping[str, Any], ...]
     samples: Digest | None
-    timing_cache: Digest | None
+    timing_cache: ReturnedCache | None
     seconds: Mapping[str, float]
     environment: Mapping[str, Any]
+    signed: SignedManifest | None = None

@@ -14,6 +14,8 @@ from farm.domain.jobs import (
     next_job_state,
     retry_delay_s,
 )
+from farm.failpoints import reach
+from farm.services.timing_caches import return_cache
 
 if TYPE_CHECKING:
     from farm.domain.digests import Digest
@@ -25,7 +27,7 @@ _RELEASED = "Released"
 
 
 def finish_attempt(
-    database: Database, job: Job, attempt: Attempt, outcome: AttemptOutcome, log: Digest, cache_flags: str
+    database: Database, job: Job, attempt: Attempt, outcome: AttemptOutcome, log: Digest
 ) -> int:
     """Files what an attempt made and ends it, in one transaction behind the fence.
 
@@ -44,9 +46,10 @@ def finish_attempt(
             seconds=dict(outcome.seconds),
             environment=dict(outcome.environment),
         )
+        number = transaction.engines.file(job, attempt, outcome)
         if outcome.timing_cache is not None:
-            transaction.engines.keep_timing_cache(job.target, cache_flags, outcome.timing_cache)
-        return transaction.engines.file(job, attempt, outcome)
+            return_cache(transaction, job, attempt, outcome.timing_cache)
+        return number
 
 
 def fail_attempt(
@@ -73,6 +76,8 @@ def fail_attempt(
             state,
             failure=replace(recorded, is_crash=failure.is_crash),
             retry_in_s=retry_delay_s(tries) if state is JobState.QUEUED else 0.0,
+            # What failed here may be this machine's fault.
+            elsewhere=True,
             log=log,
             **facts,
         )
@@ -110,6 +115,7 @@ def rescue_expired(database: Database) -> list[tuple[Job, JobState]]:
         expired = transaction.jobs.expired()
     rescued = []
     for job, attempt in expired:
+        reach("before-rescue")
         failure = Failure(
             FailureClass.TRANSIENT,
             "Lost",
@@ -120,7 +126,8 @@ def rescue_expired(database: Database) -> list[tuple[Job, JobState]]:
         )
         try:
             with database.transaction() as transaction:
-                still = {silent.id: its_job for its_job, silent in transaction.jobs.expired()}.get(attempt.id)
+                now_expired = transaction.jobs.expired(job.id)
+                still = next((its_job for its_job, silent in now_expired if silent.id == attempt.id), None)
                 if still is None:
                     # The worker came back just in time, or somebody else was here first.
                     continue
@@ -132,7 +139,8 @@ def rescue_expired(database: Database) -> list[tuple[Job, JobState]]:
                 )
                 if still.cancel_requested:
                     state = JobState.CANCELLED
-                transaction.jobs.close(attempt, AttemptState.LOST, state, failure=recorded)
+                transaction.jobs.close(attempt, AttemptState.LOST, state, failure=recorded, elsewhere=True)
+                reach("mid-rescue")
         except AttemptSupersededError:
             # Somebody else rescued it at the same moment.
             continue

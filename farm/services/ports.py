@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
 
     from farm.domain.digests import Digest
-    from farm.domain.filing import Engine, HistoryEntry
+    from farm.domain.fairness import Lane, Share
+    from farm.domain.filing import Engine, HistoryEntry, SigningKey
     from farm.domain.jobs import AttemptState, Failure, JobState, Phase
+    from farm.domain.manifests import SignedManifest
     from farm.domain.models import Model
     from farm.domain.specs import BuildSpec
     from farm.domain.targets import Device, DeviceType, Target, ToolchainId
+    from farm.domain.timing_caches import CacheKey, CacheUse, FiledCache
     from farm.domain.toolchains import ToolchainDescription
     from farm.domain.work import (
         Attempt,
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
         JobRequest,
         ModelName,
         Submission,
+        WakeUp,
         Worker,
         WorkerRegistration,
     )
@@ -60,8 +64,20 @@ class FleetCatalog(Protocol):
     ) -> None:
         """Files what a machine could serve, with no worker behind it yet."""
 
-    def beat(self, worker_id: str) -> None:
-        """Notes that a worker lives."""
+    def beat(self, worker_id: str) -> str:
+        """Notes that a worker lives; why it is to take nothing new, or an empty text."""
+
+    def drain(self, name: str, reason: str, requested_by: str) -> None:
+        """Tells the workers of a name to finish what they do and take nothing new, until `resume`."""
+
+    def resume(self, name: str) -> bool:
+        """Lets the workers of a name take jobs again; false if they were not drained."""
+
+    def hold_duty(self, duty: str, holder: str, lease_s: float) -> bool:
+        """Takes a duty that one process does for all, or keeps it; false while somebody else has it."""
+
+    def leave_duties(self, holder: str) -> None:
+        """Gives up every duty, so that somebody else takes it at once."""
 
     def stop(self, worker_id: str) -> None:
         """Notes that a worker has left."""
@@ -105,11 +121,11 @@ class JobLedger(Protocol):
     def active(self, spec: BuildSpec, request: JobRequest) -> Job | None:
         """The queued or running job that does the same, if there is one."""
 
-    def add(self, spec: BuildSpec, request: JobRequest, position: int = 0) -> Job:
+    def add(self, spec: BuildSpec, request: JobRequest, position: int = 0, user: str = "") -> Job:
         """Queues a new job; of those queued at one moment the lowest position goes first."""
 
-    def widen(self, job: Job, request: JobRequest) -> bool:
-        """Gives a job that still waits another request; false if it no longer waits."""
+    def widen(self, job: Job, request: JobRequest, user: str | None = None) -> bool:
+        """Gives a job that still waits another request, and user to pay; false if it no longer waits."""
 
     def get(self, job_id: str) -> Job:
         """A job by its id or the id's beginning. Raises NotFoundError."""
@@ -117,19 +133,34 @@ class JobLedger(Protocol):
     def jobs(self, *, states: Sequence[JobState] = (), limit: int = 1000) -> list[Job]:
         """Jobs, newest first."""
 
-    def unannounced(self, limit: int, targets: Collection[Target] | None = None) -> list[Job]:
-        """Jobs that are due and that nobody has announced since they became so, for some targets or all."""
+    def wake_ups(self, targets: Collection[Target] | None = None) -> list[WakeUp]:
+        """For every target as many as it has idle workers and due jobs; for some targets or all."""
 
-    def mark_announced(self, job_ids: Sequence[str]) -> None:
-        """Notes that their queues were told."""
+    def overdue(self) -> list[Job]:
+        """Jobs that have waited for longer than they may."""
 
-    def forget_announcements(self, older_than_s: float) -> int:
-        """Makes queued jobs unannounced again whose announcement has led to nothing for so long."""
+    def give_up(self, job: Job, failure: Failure) -> bool:
+        """Fails a job that still waits beyond its time; false if it does not."""
+
+    def forgive_devices(self) -> int:
+        """Lets the devices that failed a job have it again, where no other one took it in time."""
+
+    def charge_shares(self) -> int:
+        """Adds the time of attempts that ended to their users' shares, each once; how many it added."""
+
+    def lanes(self, worker_id: str, device: Device) -> list[Lane]:
+        """What waits for a worker and is due, in the order in which it is served."""
+
+    def shares(self, users: Iterable[str]) -> dict[str, Share]:
+        """What users have had of the fleet of late; may be empty where there is nobody to compare."""
+
+    def claim_next(self, *, worker_id: str, device: Device, lease_s: float) -> tuple[Job, Attempt] | None:
+        """Takes the job whose turn it is among those of all targets that a worker registered."""
 
     def claim(
         self, job_id: str, *, worker_id: str, device: Device, lease_s: float
     ) -> tuple[Job, Attempt] | None:
-        """Takes a job by one conditional update; none if it is not there to be taken."""
+        """Takes one job by one conditional update; none if it is not there to be taken."""
 
     def heartbeat(self, attempt: Attempt, lease_s: float) -> bool:
         """Renews the lease; true if cancellation was asked for. Raises AttemptSupersededError."""
@@ -151,17 +182,18 @@ class JobLedger(Protocol):
         *,
         failure: Failure | None = None,
         retry_in_s: float = 0.0,
+        elsewhere: bool = False,
         log: Digest | None = None,
         seconds: dict[str, float] | None = None,
         environment: dict[str, Any] | None = None,
     ) -> None:
-        """Ends an attempt, and moves its job. Raises AttemptSupersededError."""
+        """Ends an attempt, and moves its job, if wanted to another device first. Raises AttemptSupersededError."""
 
     def attempts(self, job_id: str) -> list[Attempt]:
         """A job's attempts, oldest first."""
 
-    def expired(self) -> list[tuple[Job, Attempt]]:
-        """Running jobs whose lease is over."""
+    def expired(self, job_id: str | None = None) -> list[tuple[Job, Attempt]]:
+        """Running jobs whose lease is over: all, or this one if it is among them."""
 
     def crashes(self, job_id: str) -> int:
         """How many of a job's attempts died by a signal or fell silent."""
@@ -180,7 +212,7 @@ class JobLedger(Protocol):
 
 
 class EngineFiles(Protocol):
-    """Engines, their runs, and the caches of builders."""
+    """Engines and their runs; what an artifact is."""
 
     def find(self, spec: BuildSpec) -> Engine | None:
         """The engine under a key."""
@@ -197,17 +229,31 @@ class EngineFiles(Protocol):
     def history(self, *, name: str, since: datetime | None, include_tainted: bool) -> list[HistoryEntry]:
         """Measurements of every version of a name, newest last."""
 
-    def timing_cache(self, target: Target, flags: str) -> Digest | None:
-        """The timing cache to lend to a build."""
-
-    def keep_timing_cache(self, target: Target, flags: str, cache: Digest) -> None:
-        """Files a timing cache in place of the one before."""
-
     def artifact(self, sha256: str) -> Digest:
         """The whole digest of an artifact that was noted. Raises NotFoundError."""
 
     def add_artifact(self, digest: Digest, kind: str) -> None:
         """Notes what an artifact of the store is."""
+
+
+class SigningKeys(Protocol):
+    """Public keys whose signatures on engines count."""
+
+    def add(self, key_id: str, public_key: str, note: str) -> bool:
+        """Trusts a key; false if it is there already, revoked or not."""
+
+    def all(self) -> list[SigningKey]:
+        """Every key, the revoked ones too, oldest first."""
+
+    def revoke(self, prefix: str) -> str:
+        """Makes a key count no more, for good; its whole id. Raises NotFoundError."""
+
+
+class SignatureChecker(Protocol):
+    """Knows the keys that are trusted."""
+
+    def check(self, signed: SignedManifest) -> None:
+        """Raises UntrustedEngineError unless a trusted key signed just this manifest."""
 
 
 class Transaction(Protocol):
@@ -227,7 +273,15 @@ class Transaction(Protocol):
 
     @property
     def engines(self) -> EngineFiles:
-        """Engines, runs and caches."""
+        """Engines and runs."""
+
+    @property
+    def caches(self) -> TimingCaches:
+        """Timing caches."""
+
+    @property
+    def keys(self) -> SigningKeys:
+        """Keys that sign engines."""
 
     def now(self) -> datetime:
         """The database's clock, which is the only one."""
@@ -265,5 +319,36 @@ class ArtifactStore(Protocol):
 class JobQueue(Protocol):
     """Wakes workers. Lossy by design: SQL holds the truth."""
 
-    def announce(self, job: Job) -> None:
-        """Tells the queue of the job's target. Raises BrokerUnavailableError."""
+    def announce(self, wake_up: WakeUp) -> None:
+        """Tells the queue of a target that a job is due. Raises BrokerUnavailableError."""
+
+
+class TimingCaches(Protocol):
+    """The timing caches that builds are lent; every change compares first, so that none is lost."""
+
+    def find(self, key: CacheKey) -> Digest | None:
+        """The cache to lend to a build."""
+
+    def replace(self, key: CacheKey, expected: Digest | None, new: Digest) -> bool:
+        """Files a cache in place of the expected one, or of none; false if something else is filed."""
+
+    def count(self, key: CacheKey, *, lent: int = 0, merged: int = 0, saved_s: float = 0.0) -> None:
+        """Adds to what a filed cache has done."""
+
+    def record(self, attempt: Attempt, use: CacheUse) -> None:
+        """Notes on an attempt what a cache did for it."""
+
+    def use_of(self, attempt: Attempt) -> CacheUse | None:
+        """What was noted on an attempt; none if it built nothing that has caches."""
+
+    def cold_build_s(self, model_sha256: str, key: CacheKey) -> float | None:
+        """How long the last build of a model took under a key that was lent nothing."""
+
+    def recent(self, keys: Sequence[CacheKey], limit: int) -> dict[CacheKey, list[CacheUse]]:
+        """What the caches of some keys did for the newest builds, newest first."""
+
+    def all(self) -> list[FiledCache]:
+        """Every filed cache, the one that changed last first."""
+
+    def drop(self, key: CacheKey) -> bool:
+        """Disowns a cache; false if none is filed."""

@@ -69,22 +69,24 @@ def submit_plan(database: Database, model: Model, plan: Plan, order: SubmitOrder
         request = replace(order.job, benchmark=replace(order.job.benchmark, batches=plan.batches))
         # In the order of the keys: two submissions wait for each other's rows, but never in a circle.
         order_of_keys = sorted(range(len(plan.cells)), key=lambda at: plan.cells[at].spec.digest)
-        answers = {at: _cell(transaction, at, plan, request) for at in order_of_keys}
+        answers = {
+            at: _cell(transaction, at, plan.cells[at].spec, request, order.user) for at in order_of_keys
+        }
         cells = [answers[at] for at in range(len(plan.cells))]
         return transaction.jobs.add_submission(
             name=name, user=order.user, tags=order.tags, cells=cells, request=_summary(name, plan, request)
         )
 
 
-def _cell(transaction: Transaction, position: int, plan: Plan, request: JobRequest) -> Cell:
+def _cell(transaction: Transaction, position: int, spec: BuildSpec, request: JobRequest, user: str) -> Cell:
     # Between looking and queueing somebody else may queue the same; then theirs is there to be shared, unless
     # it has ended by then too.
     for _ in range(_MOST_LOOKS):
         try:
-            return _answer(transaction, position, plan.cells[position].spec, request)
+            return _answer(transaction, position, spec, request, user)
         except ConflictError:
             continue
-    return _answer(transaction, position, plan.cells[position].spec, request)
+    return _answer(transaction, position, spec, request, user)
 
 
 def foresee(transaction: Transaction, plan: Plan, job: JobRequest) -> list[tuple[Disposition, Engine | None]]:
@@ -113,20 +115,41 @@ def _look(
     return engine, job, request
 
 
-def _answer(transaction: Transaction, position: int, spec: BuildSpec, request: JobRequest) -> Cell:
+def _answer(transaction: Transaction, position: int, spec: BuildSpec, request: JobRequest, user: str) -> Cell:
     engine, job, request = _look(transaction, spec, request)
     if engine is not None and not needs_measuring(engine, request):
         return Cell(position, spec, Disposition.BUILT, engine.job_id, engine.id)
     if job is not None:
-        wanted = tuple(sorted({*job.request.benchmark.batches, *request.benchmark.batches}))
-        if wanted != job.request.benchmark.batches:
-            # Has an effect only while the job waits; a running one measures what it was given.
-            transaction.jobs.widen(
-                job, replace(job.request, benchmark=replace(job.request.benchmark, batches=wanted))
-            )
+        _share(transaction, job, request, user)
         return Cell(position, spec, Disposition.SHARED, job.id, engine.id if engine else None)
-    job = transaction.jobs.add(spec, request, position)
+    job = transaction.jobs.add(spec, request, position, user)
     return Cell(position, spec, Disposition.QUEUED, job.id, engine.id if engine else None)
+
+
+def _share(transaction: Transaction, job: Job, request: JobRequest, user: str) -> None:
+    """Lets a job that waits do what both want; a running one does what it was given."""
+    both = _for_both(job.request, request)
+    payer = job.user
+    if user != job.user:
+        # It is as near as the nearer of the two would have it.
+        shares = transaction.jobs.shares({user, job.user})
+        payer = min((job.user, user), key=lambda name: shares[name].weight if name in shares else 0.0)
+    if both != job.request or payer != job.user:
+        transaction.jobs.widen(job, both, payer)
+
+
+def _for_both(job: JobRequest, other: JobRequest) -> JobRequest:
+    """What a waiting job is to do so that two who share it get what they asked for."""
+    timeouts = (job.queue_timeout_s, other.queue_timeout_s)
+    batches = tuple(sorted({*job.benchmark.batches, *other.benchmark.batches}))
+    return replace(
+        job,
+        benchmark=replace(job.benchmark, batches=batches),
+        priority=max(job.priority, other.priority),
+        queue_timeout_s=None if None in timeouts else max(filter(None, timeouts)),
+        max_attempts=max(job.max_attempts, other.max_attempts),
+        deadline_s=max(job.deadline_s, other.deadline_s),
+    )
 
 
 def needs_measuring(engine: Engine, request: JobRequest) -> bool:

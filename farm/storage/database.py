@@ -15,9 +15,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from farm.domain.errors import DatabaseUnavailableError, InvalidRequestError, SchemaVersionError
 from farm.storage.columns import DatabaseNow, json_text
+from farm.storage.sql_caches import SqlTimingCaches
 from farm.storage.sql_engines import SqlEngineFiles
 from farm.storage.sql_fleet import SqlFleetCatalog
 from farm.storage.sql_jobs import SqlJobLedger
+from farm.storage.sql_keys import SqlSigningKeys
 from farm.storage.sql_models import SqlModelCatalog
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class SqlTransaction:
         self.fleet = SqlFleetCatalog(connection)
         self.jobs = SqlJobLedger(connection)
         self.engines = SqlEngineFiles(connection)
+        self.caches = SqlTimingCaches(connection)
+        self.keys = SqlSigningKeys(connection)
 
     def now(self) -> datetime:
         """The database's clock."""

@@ -8,6 +8,7 @@ from farm.domain.accuracy import Accuracy
 from farm.domain.benchmarks import LatencySummary, Measurement
 from farm.domain.digests import Digest
 from farm.domain.filing import Engine, Run
+from farm.domain.manifests import SignedManifest
 from farm.domain.specs import BuildSpec
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def engine_from_row(row: Row[Any], runs: tuple[Run, ...]) -> Engine:
-    """A row of `engines` with the size of its artifact beside it."""
+    """A row of `engines` with the size of its artifact, and the end of its key, beside it."""
     return Engine(
         id=row.id,
         spec=BuildSpec.from_json(row.spec),
@@ -28,7 +29,26 @@ def engine_from_row(row: Row[Any], runs: tuple[Run, ...]) -> Engine:
         job_id=row.job_id,
         created_at=row.created_at,
         runs=runs,
+        signed=_signed(row),
+        is_key_revoked=row.key_revoked_at is not None,
     )
+
+
+def _signed(row: Row[Any]) -> SignedManifest | None:
+    if not row.signature:
+        return None
+    # What is no document at all is an empty one: no signature holds for it.
+    manifest = row.manifest if isinstance(row.manifest, dict) else {}
+    return SignedManifest(manifest, row.signature, row.signing_key)
+
+
+def signature_values(signed: SignedManifest | None) -> dict[str, Any]:
+    """The columns of a signed manifest; empty ones for none."""
+    return {
+        "manifest": dict(signed.manifest) if signed else None,
+        "signature": signed.signature if signed else "",
+        "signing_key": signed.signing_key if signed else "",
+    }
 
 
 def run_from_row(row: Row[Any], measurements: tuple[Measurement, ...]) -> Run:

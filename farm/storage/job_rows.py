@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.accuracy import VerificationSpec
 from farm.domain.benchmarks import BenchmarkSpec
 from farm.domain.digests import Digest, digest_of_json
-from farm.domain.jobs import AttemptState, JobKind, JobState
+from farm.domain.jobs import AttemptState, JobKind, JobState, Phase
 from farm.domain.specs import BuildSpec
 from farm.domain.work import Attempt, Cell, Disposition, Job, JobRequest
 from farm.storage.rows import failure_from_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from sqlalchemy import Row
 
@@ -39,6 +41,9 @@ def request_as_json(request: JobRequest) -> dict[str, Any]:
         "verification": request.verification.as_json(),
         "max_attempts": request.max_attempts,
         "deadline_s": request.deadline_s,
+        "phase_deadlines": {phase.value: limit for phase, limit in request.phase_deadlines.items()},
+        "queue_timeout_s": request.queue_timeout_s,
+        "priority": request.priority,
     }
 
 
@@ -50,7 +55,16 @@ def request_from_json(value: Mapping[str, Any]) -> JobRequest:
         verification=VerificationSpec.from_json(value["verification"]),
         max_attempts=value["max_attempts"],
         deadline_s=value["deadline_s"],
+        # Left out by releases before 0.2.
+        phase_deadlines={Phase(name): s for name, s in value.get("phase_deadlines", {}).items()},
+        queue_timeout_s=value.get("queue_timeout_s"),
+        priority=value.get("priority", 0),
     )
+
+
+def queue_deadline(since: datetime, request: JobRequest) -> datetime | None:
+    """Until when a job may wait that begins to wait now."""
+    return None if request.queue_timeout_s is None else since + timedelta(seconds=request.queue_timeout_s)
 
 
 def job_from_row(row: Row[Any]) -> Job:
@@ -68,6 +82,9 @@ def job_from_row(row: Row[Any]) -> Job:
         not_before=row.not_before,
         lease_until=row.lease_until,
         failure=failure_from_row(row),
+        user=row.user_name,
+        queue_deadline_at=row.queue_deadline_at,
+        avoid_device=row.avoid_device,
     )
 
 

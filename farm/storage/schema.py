@@ -11,6 +11,7 @@ from sqlalchemy import inspect, text
 
 from farm.domain.errors import SchemaVersionError
 from farm.storage.database import hide_password
+from farm.storage.grants import missing_roles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from farm.storage.database import SqlDatabase
 
 #: The newest migration; a test holds it against the folder. Known without loading Alembic, which is slow.
-HEAD = "0002"
+HEAD = "0003"
 
 # Alembic keeps its context in a global of the process.
 _ALEMBIC = threading.Lock()
@@ -63,6 +64,16 @@ def check_schema(database: SqlDatabase) -> None:
         f"the database {where} is on schema {found}, older than this release's {HEAD}",
         hint="Run `farm db upgrade`.",
     )
+
+
+def missing_sql_roles(database: SqlDatabase) -> list[str]:
+    """The SQL roles that the database's cluster lacks; none on SQLite.
+
+    Raises:
+        DatabaseUnavailableError: the database can not be reached.
+    """
+    with database.reading() as transaction:
+        return missing_roles(transaction._connection)
 
 
 def _oldest_compatible(database: SqlDatabase) -> str:

@@ -10,17 +10,16 @@ from sqlalchemy import and_, case, delete, func, insert, literal, select, update
 from farm.domain.errors import AttemptSupersededError
 from farm.domain.jobs import AttemptState, JobState, Phase, check_attempt_transition, check_job_transition
 from farm.storage.columns import AnyText, DatabaseNow
+from farm.storage.fleet_rows import WORKER_SILENCE_S
 from farm.storage.job_rows import (
     attempt_from_row,
     job_from_row,
+    queue_deadline,
+    request_from_json,
 )
 from farm.storage.rows import failure_values, insert_once
-from farm.storage.tables import (
-    artifacts,
-    attempts,
-    jobs,
-    log_chunks,
-)
+from farm.storage.sql_claims import is_in
+from farm.storage.tables import artifacts, attempts, jobs, log_chunks, worker_targets, workers
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,11 +47,12 @@ class SqlAttempts:
             AttemptSupersededError: the job went on without this attempt.
         """
         renewed = self._connection.execute(
-            self._owned(attempt).values(lease_until=self._now() + timedelta(seconds=lease_s))
-        )
-        self._fence(attempt, renewed.rowcount)
-        query = select(jobs.c.cancel_requested_at).where(jobs.c.id == attempt.job_id)
-        return self._connection.execute(query).scalar_one() is not None
+            self._owned(attempt)
+            .values(lease_until=self._now() + timedelta(seconds=lease_s))
+            .returning(jobs.c.cancel_requested_at)
+        ).all()
+        self._fence(attempt, len(renewed))
+        return renewed[0].cancel_requested_at is not None
 
     def report(self, attempt: Attempt, phase: Phase, fraction: float | None, message: str) -> None:
         """Notes where an attempt stands.
@@ -94,11 +94,23 @@ class SqlAttempts:
         *,
         failure: Failure | None = None,
         retry_in_s: float = 0.0,
+        elsewhere: bool = False,
         log: Digest | None = None,
         seconds: dict[str, float] | None = None,
         environment: dict[str, Any] | None = None,
     ) -> None:
         """Ends an attempt, and moves its job.
+
+        Args:
+            attempt: the one that runs it.
+            state: its end.
+            job_state: where the job goes.
+            failure: why, unless it succeeded.
+            retry_in_s: when a job that is queued again is due.
+            elsewhere: whether such a job goes to another device first, if there is one.
+            log: of the attempt.
+            seconds: of every phase.
+            environment: facts of the child.
 
         Raises:
             AttemptSupersededError: the job went on without this attempt.
@@ -107,6 +119,8 @@ class SqlAttempts:
         check_attempt_transition(AttemptState.RUNNING, state)
         check_job_transition(JobState.RUNNING, job_state)
         now = self._now()
+        due = now + timedelta(seconds=retry_in_s)
+        waits = self._begins_to_wait(attempt, due, elsewhere) if job_state is JobState.QUEUED else {}
         moved = self._connection.execute(
             self._owned(attempt).values(
                 state=job_state.value,
@@ -114,7 +128,8 @@ class SqlAttempts:
                 finished_at=now if job_state.is_terminal else None,
                 # Back in the queue it is news again, from the moment that it is due.
                 announced_at=None,
-                not_before=now + timedelta(seconds=retry_in_s),
+                not_before=due,
+                **waits,
                 **(failure_values(failure) if job_state is not JobState.SUCCEEDED else failure_values(None)),
             )
         )
@@ -160,9 +175,11 @@ class SqlAttempts:
         )
         return [attempt_from_row(row) for row in self._connection.execute(query)]
 
-    def expired(self) -> list[tuple[Job, Attempt]]:
-        """Running jobs whose lease is over."""
-        query = select(jobs).where(jobs.c.state == "RUNNING", jobs.c.lease_until < DatabaseNow())
+    def expired(self, job_id: str | None = None) -> list[tuple[Job, Attempt]]:
+        """Running jobs whose lease is over: all, or this one if it is among them."""
+        query = select(jobs).where(is_in(jobs, "RUNNING"), jobs.c.lease_until < DatabaseNow())
+        if job_id is not None:
+            query = query.where(jobs.c.id == job_id)
         found = [job_from_row(row) for row in self._connection.execute(query)]
         return [(job, self.attempts(job.id)[-1]) for job in found]
 
@@ -170,6 +187,27 @@ class SqlAttempts:
         """How many of a job's attempts died by a signal or fell silent."""
         query = select(func.count()).where(attempts.c.job_id == job_id, attempts.c.is_crash)
         return int(self._connection.execute(query).scalar_one())
+
+    def _begins_to_wait(self, attempt: Attempt, due: datetime, elsewhere: bool) -> dict[str, Any]:
+        """What a job that goes back into the queue waits for, and for how long at most."""
+        row = self._connection.execute(select(jobs).where(jobs.c.id == attempt.job_id)).one()
+        others = (
+            select(literal(1))
+            .join_from(workers, worker_targets, worker_targets.c.worker_id == workers.c.id)
+            .where(
+                worker_targets.c.device_type_id == row.device_type_id,
+                worker_targets.c.toolchain_id == row.toolchain_id,
+                workers.c.device_uuid != attempt.device_uuid,
+                workers.c.stopped_at.is_(None),
+                workers.c.heartbeat_at > self._now() - timedelta(seconds=WORKER_SILENCE_S),
+            )
+            .limit(1)
+        )
+        has_others = elsewhere and self._connection.execute(others).first() is not None
+        return {
+            "queue_deadline_at": queue_deadline(due, request_from_json(row.request)),
+            "avoid_device": attempt.device_uuid if has_others else "",
+        }
 
     def _now(self) -> datetime:
         return self._connection.execute(select(DatabaseNow())).scalar_one()

@@ -1,29 +1,36 @@
-"""Engines, runs, measurements and builder caches in SQL."""
+"""Engines, runs and measurements in SQL."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, or_, select, update
 
 from farm.domain.benchmarks import LatencySummary, Measurement
 from farm.domain.digests import Digest, digest_of_json
 from farm.domain.errors import NotFoundError
 from farm.domain.filing import Engine, HistoryEntry, Run
 from farm.storage.columns import DatabaseNow
-from farm.storage.engine_rows import engine_from_row, measurement_from_row, run_from_row
+from farm.storage.engine_rows import engine_from_row, measurement_from_row, run_from_row, signature_values
 from farm.storage.rows import insert_once
 from farm.storage.sql_fleet import SqlFleetCatalog
-from farm.storage.tables import artifacts, attempts, engines, measurements, model_names, runs, timing_caches
+from farm.storage.tables import (
+    artifacts,
+    attempts,
+    engines,
+    measurements,
+    model_names,
+    runs,
+    signing_keys,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from farm.domain.specs import BuildSpec
-    from farm.domain.targets import Target
     from farm.domain.work import Attempt, AttemptOutcome, Job
 
 
@@ -58,30 +65,34 @@ class SqlEngineFiles:
         """Files what an attempt made; the engine's number.
 
         The unique key on the spec makes the first one the winner; an engine that is filed already
-        keeps its bytes, and only the run is added.
+        keeps its bytes, and only the run is added. One without a signature that counts gives way to one with.
         """
         if outcome.engine is not None:
             self.add_artifact(outcome.engine, "engine")
-            insert_once(
-                self._connection,
-                engines,
-                spec_sha256=job.spec.digest.sha256,
-                spec=job.spec.as_json(),
-                model_sha256=job.spec.model_sha256,
-                device_type_id=self._fleet.device_type_id(job.spec.target.device_type),
-                toolchain_id=self._fleet.toolchain_id(job.spec.target.toolchain),
-                precision=job.spec.precision,
-                artifact_sha256=outcome.engine.sha256,
-                job_id=job.id,
-                attempt_id=attempt.id,
-                build_s=outcome.seconds.get("build", 0.0),
-                precision_note=outcome.build.get("precision_note", ""),
-                device_memory_bytes=outcome.build.get("device_memory_bytes", 0),
-                layers=outcome.build.get("layers", 0),
-                details=outcome.build.get("details", {}),
-                unverified_reason=outcome.unverified_reason,
-                created_at=DatabaseNow(),
-            )
+            values: dict[str, Any] = {
+                "spec": job.spec.as_json(),
+                "model_sha256": job.spec.model_sha256,
+                "device_type_id": self._fleet.device_type_id(job.spec.target.device_type),
+                "toolchain_id": self._fleet.toolchain_id(job.spec.target.toolchain),
+                "precision": job.spec.precision,
+                "artifact_sha256": outcome.engine.sha256,
+                "job_id": job.id,
+                "attempt_id": attempt.id,
+                "build_s": outcome.seconds.get("build", 0.0),
+                "precision_note": outcome.build.get("precision_note", ""),
+                "device_memory_bytes": outcome.build.get("device_memory_bytes", 0),
+                "layers": outcome.build.get("layers", 0),
+                "details": outcome.build.get("details", {}),
+                "unverified_reason": outcome.unverified_reason,
+                "created_at": DatabaseNow(),
+                **signature_values(outcome.signed),
+            }
+            key = job.spec.digest.sha256
+            if not insert_once(self._connection, engines, spec_sha256=key, **values) and outcome.signed:
+                # One that nobody would hand out any more gives way; its runs stay.
+                self._connection.execute(
+                    update(engines).where(engines.c.spec_sha256 == key, _gives_way()).values(**values)
+                )
         engine = self.find(job.spec)
         if engine is None:
             raise NotFoundError(f"job {job.id} measured an engine that is not filed")
@@ -108,33 +119,6 @@ class SqlEngineFiles:
                 ]
         return sorted(found, key=lambda entry: (entry.run.started_at, entry.run.id, entry.measurement.batch))
 
-    def timing_cache(self, target: Target, flags: str) -> Digest | None:
-        """The timing cache to lend to a build."""
-        row = self._connection.execute(
-            select(artifacts.c.sha256, artifacts.c.size_bytes)
-            .join(timing_caches, timing_caches.c.artifact_sha256 == artifacts.c.sha256)
-            .where(*self._of_target(target, flags))
-        ).one_or_none()
-        return None if row is None else Digest(row.sha256, row.size_bytes)
-
-    def keep_timing_cache(self, target: Target, flags: str, cache: Digest) -> None:
-        """Files a timing cache in place of the one before."""
-        self.add_artifact(cache, "timing-cache")
-        insert_once(
-            self._connection,
-            timing_caches,
-            device_type_id=self._fleet.device_type_id(target.device_type),
-            toolchain_id=self._fleet.toolchain_id(target.toolchain),
-            flags=flags,
-            artifact_sha256=cache.sha256,
-            updated_at=DatabaseNow(),
-        )
-        self._connection.execute(
-            update(timing_caches)
-            .where(*self._of_target(target, flags))
-            .values(artifact_sha256=cache.sha256, updated_at=DatabaseNow())
-        )
-
     def artifact(self, sha256: str) -> Digest:
         """The whole digest of an artifact that was noted.
 
@@ -157,13 +141,6 @@ class SqlEngineFiles:
             kind=kind,
             created_at=DatabaseNow(),
         )
-
-    def _of_target(self, target: Target, flags: str) -> list[Any]:
-        return [
-            timing_caches.c.device_type_id == self._fleet.device_type_id(target.device_type),
-            timing_caches.c.toolchain_id == self._fleet.toolchain_id(target.toolchain),
-            timing_caches.c.flags == flags,
-        ]
 
     def _file_run(self, engine_id: int, job: Job, attempt: Attempt, outcome: AttemptOutcome) -> None:
         if outcome.samples is not None:
@@ -199,8 +176,9 @@ class SqlEngineFiles:
 
     def _engines(self, *conditions: Any) -> list[Engine]:
         query = (
-            select(engines, artifacts.c.size_bytes)
+            select(engines, artifacts.c.size_bytes, signing_keys.c.revoked_at.label("key_revoked_at"))
             .join(artifacts, artifacts.c.sha256 == engines.c.artifact_sha256)
+            .outerjoin(signing_keys, signing_keys.c.id == engines.c.signing_key)
             .where(*conditions)
             .order_by(engines.c.id)
         )
@@ -226,6 +204,11 @@ class SqlEngineFiles:
         for row in rows:
             found.setdefault(row.engine_id, []).append(run_from_row(row, tuple(of_run.get(row.id, ()))))
         return found
+
+
+def _gives_way() -> ColumnElement[bool]:
+    revoked = select(signing_keys.c.id).where(signing_keys.c.revoked_at.is_not(None))
+    return or_(engines.c.signature == "", engines.c.signing_key.in_(revoked))
 
 
 def _measurement_values(run_id: int, measurement: Measurement) -> dict[str, Any]:

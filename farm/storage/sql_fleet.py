@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, select, update
+from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, delete, or_, select, update
 
 from farm.domain.digests import digest_of_json
-from farm.domain.targets import Device, DeviceKind, DeviceType, Target, ToolchainId
+from farm.domain.targets import Device, DeviceType, Target, ToolchainId
 from farm.domain.toolchains import ToolchainDescription
 from farm.domain.work import Worker
 from farm.storage.columns import DatabaseNow
+from farm.storage.fleet_rows import (
+    WORKER_SILENCE_S,
+    device_from_labelled_row,
+    device_type_from_row,
+    target_from_row,
+)
 from farm.storage.rows import insert_once
-from farm.storage.tables import device_types, devices, jobs, targets, toolchains, worker_targets, workers
+from farm.storage.tables import (
+    device_types,
+    devices,
+    duties,
+    jobs,
+    targets,
+    toolchains,
+    worker_drains,
+    worker_targets,
+    workers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
     from farm.domain.work import WorkerRegistration
-
-#: A worker whose last heartbeat is older is taken for dead.
-WORKER_SILENCE_S = 30
 
 
 class SqlFleetCatalog:
@@ -43,6 +56,7 @@ class SqlFleetCatalog:
             self._connection,
             workers,
             id=registration.id,
+            name=registration.name,
             host=registration.host,
             pid=registration.pid,
             version=registration.version,
@@ -84,13 +98,52 @@ class SqlFleetCatalog:
                         toolchain_id=self.toolchain_id(toolchain.id),
                     )
 
-    def beat(self, worker_id: str) -> None:
-        """Notes that a worker lives."""
+    def beat(self, worker_id: str) -> str:
+        """Notes that a worker lives; why it is to take nothing new, or an empty text."""
         self._connection.execute(
             update(workers)
             .where(workers.c.id == worker_id)
             .values(heartbeat_at=DatabaseNow(), stopped_at=None)
         )
+        query = (
+            select(worker_drains.c.reason)
+            .join(workers, workers.c.name == worker_drains.c.name)
+            .where(workers.c.id == worker_id)
+        )
+        return str(self._connection.execute(query).scalar_one_or_none() or "")
+
+    def drain(self, name: str, reason: str, requested_by: str) -> None:
+        """Tells the workers of a name to finish what they do and take nothing new, until `resume`."""
+        insert_once(
+            self._connection,
+            worker_drains,
+            name=name,
+            reason=reason,
+            requested_by=requested_by,
+            created_at=DatabaseNow(),
+        )
+
+    def resume(self, name: str) -> bool:
+        """Lets the workers of a name take jobs again; false if they were not drained."""
+        gone = self._connection.execute(delete(worker_drains).where(worker_drains.c.name == name))
+        return bool(gone.rowcount)
+
+    def hold_duty(self, duty: str, holder: str, lease_s: float) -> bool:
+        """Takes a duty that one process does for all, or keeps it; false while somebody else has it."""
+        now = self._connection.execute(select(DatabaseNow())).scalar_one()
+        until = now + timedelta(seconds=lease_s)
+        held = self._connection.execute(
+            update(duties)
+            .where(duties.c.name == duty, or_(duties.c.holder == holder, duties.c.lease_until < now))
+            .values(holder=holder, lease_until=until)
+        )
+        if held.rowcount:
+            return True
+        return insert_once(self._connection, duties, name=duty, holder=holder, lease_until=until)
+
+    def leave_duties(self, holder: str) -> None:
+        """Gives up every duty, so that somebody else takes it at once."""
+        self._connection.execute(delete(duties).where(duties.c.holder == holder))
 
     def stop(self, worker_id: str) -> None:
         """Notes that a worker has left."""
@@ -109,13 +162,13 @@ class SqlFleetCatalog:
             .join(toolchains, toolchains.c.id == worker_targets.c.toolchain_id)
         )
         for row in self._connection.execute(query):
-            toolchain = ToolchainId(row.name, row.version, row.toolchain_variant)
-            served.setdefault(row.worker_id, []).append(Target(_device_type_from_row(row), toolchain))
+            served.setdefault(row.worker_id, []).append(target_from_row(row))
         running = select(jobs.c.worker_id, jobs.c.id).where(jobs.c.state == "RUNNING")
         current = {row.worker_id: row.id for row in self._connection.execute(running)}
         found = []
         query_workers = (
-            select(workers, devices, device_types)
+            select(workers, devices, device_types, worker_drains.c.reason)
+            .outerjoin(worker_drains, worker_drains.c.name == workers.c.name)
             .join(devices, devices.c.uuid == workers.c.device_uuid)
             .join(device_types, device_types.c.id == devices.c.device_type_id)
             .order_by(workers.c.started_at)
@@ -132,7 +185,7 @@ class SqlFleetCatalog:
                     id=row.workers_id,
                     host=row.workers_host,
                     pid=row.workers_pid,
-                    device=_device_from_labelled_row(row),
+                    device=device_from_labelled_row(row),
                     toolchains=tuple(sorted({target.toolchain for target in own})),
                     targets=own,
                     started_at=row.workers_started_at,
@@ -140,6 +193,8 @@ class SqlFleetCatalog:
                     stopped_at=row.workers_stopped_at,
                     is_live=is_live,
                     current_job=current.get(row.workers_id, "") if is_live else "",
+                    name=row.workers_name,
+                    drain_reason=row.worker_drains_reason or "",
                 )
             )
         return sorted(found, key=lambda worker: not worker.is_live)
@@ -149,7 +204,7 @@ class SqlFleetCatalog:
         rows = self._connection.execute(
             select(device_types).order_by(device_types.c.kind, device_types.c.slug)
         )
-        return {row.slug: _device_type_from_row(row) for row in rows}
+        return {row.slug: device_type_from_row(row) for row in rows}
 
     def devices(self) -> list[Device]:
         """Every device ever seen."""
@@ -159,7 +214,7 @@ class SqlFleetCatalog:
             .order_by(devices.c.host, devices.c.position)
             .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
         )
-        return [_device_from_labelled_row(row) for row in self._connection.execute(query)]
+        return [device_from_labelled_row(row) for row in self._connection.execute(query)]
 
     def toolchains(self) -> list[ToolchainDescription]:
         """Every toolchain ever seen."""
@@ -175,7 +230,7 @@ class SqlFleetCatalog:
             .join(toolchains, toolchains.c.id == targets.c.toolchain_id)
         )
         return {
-            (_device_type_from_row(row), ToolchainId(row.name, row.version, row.toolchain_variant))
+            (device_type_from_row(row), ToolchainId(row.name, row.version, row.toolchain_variant))
             for row in self._connection.execute(query)
         }
 
@@ -234,28 +289,3 @@ class SqlFleetCatalog:
         }
         insert_once(self._connection, devices, uuid=device.uuid, first_seen_at=DatabaseNow(), **values)
         self._connection.execute(update(devices).where(devices.c.uuid == device.uuid).values(**values))
-
-
-def _device_type_from_row(row: Row[Any]) -> DeviceType:
-    return DeviceType(
-        DeviceKind(row.kind), row.product_name, row.compute_capability, row.units, row.memory_gib, row.variant
-    )
-
-
-def _device_from_labelled_row(row: Row[Any]) -> Device:
-    device_type = DeviceType(
-        DeviceKind(row.device_types_kind),
-        row.device_types_product_name,
-        row.device_types_compute_capability,
-        row.device_types_units,
-        row.device_types_memory_gib,
-        row.device_types_variant,
-    )
-    return Device(
-        row.devices_uuid,
-        device_type,
-        row.devices_position,
-        row.devices_memory_mib,
-        row.devices_driver_version,
-        row.devices_host,
-    )

@@ -46,6 +46,12 @@ def upgrade() -> None:
         op.create_index(name, "jobs", names, sqlite_where=condition, postgresql_where=condition)
     for name, (table, column_name) in INDEXES.items():
         op.create_index(name, table, [column_name])
+    # What ended before there were shares is in nobody's.
+    op.execute("UPDATE attempts SET is_charged = true WHERE finished_at IS NOT NULL")
+    condition = sa.text("NOT is_charged")
+    op.create_index(
+        "ix_attempts_not_charged", "attempts", ["id"], sqlite_where=condition, postgresql_where=condition
+    )
     _create_tables()
     compatibility = sa.table("schema_compatibility", sa.column("oldest"))
     op.execute(compatibility.insert().values(oldest="0001"))
@@ -62,6 +68,7 @@ def downgrade() -> None:
         "worker_drains",
     ):
         op.drop_table(name)
+    op.drop_index("ix_attempts_not_charged", "attempts")
     for name, (table, _) in INDEXES.items():
         op.drop_index(name, table)
     for name in JOB_INDEXES:
@@ -87,6 +94,7 @@ def _new_columns() -> dict[str, list[sa.Column[Any]]]:
         "attempts": [
             sa.Column("failure_signature", sa.String(length=16), nullable=False, server_default=""),
             sa.Column("timing_cache", JSON_DOCUMENT),
+            sa.Column("is_charged", sa.Boolean(), nullable=False, server_default=sa.text("false")),
         ],
         "engines": [
             sa.Column("manifest", JSON_DOCUMENT),

@@ -132,11 +132,17 @@ def fail(
     state: AttemptState = AttemptState.FAILED,
     failure: Failure | None = None,
     retry_in_s: float = 0.0,
+    elsewhere: bool = False,
 ) -> None:
     """Ends an attempt with a failure."""
     with database.transaction() as transaction:
         transaction.jobs.close(
-            attempt, state, job_state, failure=failure or a_failure(), retry_in_s=retry_in_s
+            attempt,
+            state,
+            job_state,
+            failure=failure or a_failure(),
+            retry_in_s=retry_in_s,
+            elsewhere=elsewhere,
         )
 
 

@@ -112,7 +112,7 @@ class JobLedgerBehaviour:
         assert (job.failure, job.finished_at, job.lease_until) == (None, None, None)
         assert not job.cancel_requested
         with database.reading() as transaction:
-            assert [waiting.id for waiting in transaction.jobs.unannounced(10)] == [job.id]
+            assert [wake_up.job_id for wake_up in transaction.jobs.wake_ups()] == [job.id]
 
     def test_spec_and_request_come_back_as_they_were_given(self, database: Database) -> None:
         request = a_job_request(
@@ -213,50 +213,6 @@ class JobLedgerBehaviour:
             assert transaction.jobs.jobs(states=[JobState.FAILED, JobState.RUNNING]) == [running, failed]
             assert transaction.jobs.jobs(limit=1) == [waiting[1]]
             assert transaction.jobs.jobs(states=[JobState.CANCELLED]) == []
-
-    # Announcing.
-
-    def test_an_announced_job_is_not_announced_again(self, database: Database) -> None:
-        first, second = (given_a_queued_job(database, a_build_spec(salt=salt)) for salt in "ab")
-        assert unannounced(database) == [first.id, second.id]
-        with database.transaction() as transaction:
-            transaction.jobs.mark_announced([first.id])
-        assert unannounced(database) == [second.id]
-
-    def test_the_oldest_are_announced_first(self, database: Database) -> None:
-        ids = [given_a_queued_job(database, a_build_spec(salt=salt)).id for salt in "abc"]
-        assert unannounced(database, limit=2) == ids[:2]
-
-    def test_a_retry_is_announced_when_it_is_due_and_not_before(self, database: Database) -> None:
-        soon, attempt = given_a_running_job(database, a_build_spec(salt="soon"))
-        fail(database, attempt, JobState.QUEUED)
-        _, attempt = given_a_running_job(database, a_build_spec(salt="late"))
-        fail(database, attempt, JobState.QUEUED, retry_in_s=HOUR_S)
-        assert unannounced(database) == [soon.id]
-
-    def test_a_retry_is_announced_although_the_first_try_was(self, database: Database) -> None:
-        job = given_a_queued_job(database)
-        with database.transaction() as transaction:
-            transaction.jobs.mark_announced([job.id])
-        _, attempt = claim(database, job)
-        assert unannounced(database) == []
-        fail(database, attempt, JobState.QUEUED)
-        assert unannounced(database) == [job.id]
-
-    def test_an_announcement_that_led_to_nothing_is_forgotten(self, database: Database) -> None:
-        waiting = given_a_queued_job(database, a_build_spec(salt="waiting"))
-        running = given_a_queued_job(database, a_build_spec(salt="running"))
-        with database.transaction() as transaction:
-            transaction.jobs.mark_announced([waiting.id, running.id])
-        claim(database, running)
-        with database.transaction() as transaction:
-            assert transaction.jobs.forget_announcements(HOUR_S) == 0
-            assert transaction.jobs.forget_announcements(0) == 1
-        assert unannounced(database) == [waiting.id]
-
-    def test_announcing_nothing_is_fine(self, database: Database) -> None:
-        with database.transaction() as transaction:
-            transaction.jobs.mark_announced([])
 
     # The claim.
 
@@ -471,7 +427,6 @@ class JobLedgerBehaviour:
         assert cancelled.state is JobState.CANCELLED
         assert cancelled.finished_at is not None
         assert try_to_claim(database, job) is None
-        assert unannounced(database) == []
 
     def test_a_running_job_is_asked_to_stop(self, database: Database) -> None:
         job, _ = given_a_running_job(database)
@@ -571,12 +526,6 @@ def active(database: Database) -> Job | None:
     """The default build, if it waits or runs."""
     with database.reading() as transaction:
         return transaction.jobs.active(a_build_spec(), a_job_request())
-
-
-def unannounced(database: Database, limit: int = 100) -> list[str]:
-    """The ids of jobs that nobody was told of."""
-    with database.reading() as transaction:
-        return [job.id for job in transaction.jobs.unannounced(limit)]
 
 
 def try_to_claim(database: Database, job: Job) -> tuple[Job, Attempt] | None:

@@ -23,8 +23,8 @@ from farm.services.plan import Plan, PlannedCell
 from farm.services.submit import SubmitOrder, submit_plan
 from farm.storage import tables
 from farm.storage.database import SqlDatabase
+from farm.storage.fleet_rows import WORKER_SILENCE_S
 from farm.storage.schema import upgrade
-from farm.storage.sql_fleet import WORKER_SILENCE_S
 from tests.behaviours.engine_files import EngineFilesBehaviour
 from tests.behaviours.given import (
     HOUR_S,
@@ -40,6 +40,7 @@ from tests.behaviours.given import (
     given_a_running_job,
 )
 from tests.behaviours.job_ledger import JobLedgerBehaviour
+from tests.behaviours.job_turns import JobTurnsBehaviour
 from tests.behaviours.model_catalog import ModelCatalogBehaviour
 from tests.factories import (
     a_build_spec,
@@ -123,6 +124,10 @@ class TestModelCatalog(ModelCatalogBehaviour):
 
 
 class TestJobLedger(JobLedgerBehaviour):
+    """`SqlJobLedger`."""
+
+
+class TestJobTurns(JobTurnsBehaviour):
     """`SqlJobLedger`."""
 
 
@@ -311,24 +316,23 @@ def test_a_reader_sees_the_state_before_and_does_not_wait_for_a_writer(database:
     assert len(read_jobs(database)) == 1
 
 
-def test_who_announces_does_not_wait_for_a_job_that_somebody_is_at(postgres_database: SqlDatabase) -> None:
+def test_who_takes_a_job_does_not_wait_for_one_that_somebody_is_at(postgres_database: SqlDatabase) -> None:
     database = postgres_database
     empty(database)
     given_a_farm(database)
     held, free = (given_a_queued_job(database, a_build_spec(salt=salt)) for salt in "ab")
 
-    def announce() -> None:
+    def take() -> str:
         with database.transaction() as transaction:
-            transaction.jobs.mark_announced([held.id, free.id])
+            got = transaction.jobs.claim_next(worker_id="w-1", device=a_device(), lease_s=60)
+        assert got is not None
+        return got[0].id
 
     with database.transaction() as submitting:
         submitting.jobs.active(held.spec, a_job_request())
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(announce).result(timeout=5)
-    with database.reading() as transaction:
-        assert [job.id for job in transaction.jobs.unannounced(9)] == [held.id], (
-            "it is told again, which is fine"
-        )
+            assert pool.submit(take).result(timeout=5) == free.id
+    assert take() == held.id
 
 
 # The clock.

@@ -9,6 +9,7 @@ import pytest
 from tests.behaviours.artifact_store import ArtifactStoreBehaviour
 from tests.behaviours.engine_files import EngineFilesBehaviour
 from tests.behaviours.job_ledger import JobLedgerBehaviour
+from tests.behaviours.job_turns import JobTurnsBehaviour
 from tests.behaviours.model_catalog import ModelCatalogBehaviour
 from tests.fakes import InMemoryArtifactStore, InMemoryDatabase
 
@@ -38,6 +39,10 @@ class TestInMemoryModelCatalog(ModelCatalogBehaviour):
 
 
 class TestInMemoryJobLedger(JobLedgerBehaviour):
+    """Submissions, jobs and attempts."""
+
+
+class TestInMemoryJobTurns(JobTurnsBehaviour):
     """Submissions, jobs and attempts."""
 
 

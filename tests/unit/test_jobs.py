@@ -24,6 +24,7 @@ from tests.factories import a_crash, a_failure
 JOB_DIAGRAM = {
     ("QUEUED", "RUNNING"),
     ("QUEUED", "CANCELLED"),
+    ("QUEUED", "FAILED"),
     ("RUNNING", "SUCCEEDED"),
     ("RUNNING", "FAILED"),
     ("RUNNING", "CANCELLED"),

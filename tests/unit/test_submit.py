@@ -18,7 +18,7 @@ from farm.services.attempts import finish_attempt
 from farm.services.plan import BuildRequest, plan_builds
 from farm.services.submit import SubmitOrder, keep_model, needs_measuring, submit_plan
 from tests.behaviours.given import attempts_of, claim, fail, given_a_cpu_worker, given_a_second_device
-from tests.factories import a_digest, a_job_request, a_model, a_worker, an_outcome
+from tests.factories import a_device, a_digest, a_job_request, a_model, a_worker, an_outcome
 from tests.fakes import InMemoryArtifactStore, InMemoryDatabase
 
 if TYPE_CHECKING:
@@ -107,11 +107,15 @@ def test_cells_stand_in_the_order_of_the_plan(database: InMemoryDatabase) -> Non
     assert len({cell.job_id for cell in submission.cells}) == 3
 
 
-def test_jobs_are_announced_in_the_order_of_the_plan(database: InMemoryDatabase) -> None:
+def test_jobs_are_taken_in_the_order_of_the_plan(database: InMemoryDatabase) -> None:
     submission = submit(database, precisions=("int8", "fp32", "fp16", "bf16", "tf32"))
-    with database.reading() as transaction:
-        due = [job.id for job in transaction.jobs.unannounced(10)]
-    assert due == [cell.job_id for cell in submission.cells]
+    took = []
+    with database.transaction() as transaction:
+        for _ in submission.cells:
+            got = transaction.jobs.claim_next(worker_id="w-1", device=a_device(), lease_s=60)
+            assert got is not None
+            took.append(got[0].id)
+    assert took == [cell.job_id for cell in submission.cells]
 
 
 def test_the_batches_of_the_plan_are_measured_and_not_those_of_the_order(database: InMemoryDatabase) -> None:
@@ -126,7 +130,7 @@ def test_what_is_acknowledged_can_be_found(database: InMemoryDatabase) -> None:
     with database.reading() as transaction:
         assert transaction.jobs.submission(submission.id) == submission
         assert transaction.models.get(a_model().digest.sha256) == a_model()
-        assert [job.id for job in transaction.jobs.unannounced(10)] == [only_cell(submission).job_id]
+        assert [wake_up.job_id for wake_up in transaction.jobs.wake_ups()] == [only_cell(submission).job_id]
 
 
 def test_a_submission_that_fails_leaves_nothing(database: InMemoryDatabase) -> None:

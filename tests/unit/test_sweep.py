@@ -5,14 +5,11 @@ from __future__ import annotations
 import pytest
 
 from farm.domain.errors import BrokerUnavailableError
-from farm.domain.jobs import JobState
 from farm.domain.targets import DeviceKind
 from farm.services.attempts import fail_attempt
-from farm.services.sweep import announce_due
+from farm.services.sweep import announce_due, give_up_overdue
 from tests.behaviours.given import (
-    attempts_of,
     claim,
-    fail,
     get_job,
     given_a_cpu_worker,
     given_a_farm,
@@ -25,6 +22,7 @@ from tests.factories import (
     a_device_type,
     a_digest,
     a_failure,
+    a_job_request,
     a_target,
 )
 from tests.fakes import InMemoryDatabase, RecordingQueue
@@ -43,17 +41,15 @@ def queue() -> RecordingQueue:
     return RecordingQueue()
 
 
-def given_jobs(database: InMemoryDatabase, count: int) -> list[str]:
-    return [given_a_queued_job(database, a_build_spec(salt=str(number))).id for number in range(count)]
-
-
-def test_every_waiting_job_is_announced_once_oldest_first(
+def test_idle_workers_are_woken_as_long_as_something_is_due(
     database: InMemoryDatabase, queue: RecordingQueue
 ) -> None:
-    ids = given_jobs(database, 3)
-    assert announce_due(database, queue) == 3
+    job = given_a_queued_job(database)
+    assert announce_due(database, queue) == 1
+    assert announce_due(database, queue) == 1, "what led to nothing is told again"
+    claim(database, job)
     assert announce_due(database, queue) == 0
-    assert queue.announced == ids
+    assert queue.announced == [job.id, job.id]
 
 
 def test_with_nothing_to_tell_nobody_is_told(database: InMemoryDatabase, queue: RecordingQueue) -> None:
@@ -61,30 +57,13 @@ def test_with_nothing_to_tell_nobody_is_told(database: InMemoryDatabase, queue: 
     assert queue.announced == []
 
 
-def test_what_runs_or_has_ended_is_not_announced(database: InMemoryDatabase, queue: RecordingQueue) -> None:
-    given_a_running_job(database, a_build_spec(salt="running"))
-    _, attempt = given_a_running_job(database, a_build_spec(salt="failed"))
-    fail(database, attempt, JobState.FAILED)
-    assert announce_due(database, queue) == 0
-
-
 def test_a_retry_is_announced_when_it_is_due(database: InMemoryDatabase, queue: RecordingQueue) -> None:
     job = given_a_queued_job(database)
-    announce_due(database, queue)
     _, attempt = claim(database, job)
     fail_attempt(database, job, attempt, a_failure(), a_digest("log"))
     assert announce_due(database, queue) == 0
     database.advance(2)
     assert announce_due(database, queue) == 1
-    assert queue.announced == [job.id, job.id]
-
-
-def test_no_more_are_told_at_once_than_asked_for(database: InMemoryDatabase, queue: RecordingQueue) -> None:
-    ids = given_jobs(database, 5)
-    assert announce_due(database, queue, limit=2) == 2
-    assert announce_due(database, queue, limit=2) == 2
-    assert announce_due(database, queue, limit=2) == 1
-    assert queue.announced == ids
 
 
 def test_only_the_targets_that_are_asked_for_are_told(
@@ -95,44 +74,46 @@ def test_only_the_targets_that_are_asked_for_are_told(
     cpu_target = a_target(device_type=a_device_type(DeviceKind.CPU), toolchain=a_cpu_toolchain().id)
     cpu = given_a_queued_job(database, a_build_spec(target=cpu_target))
     assert announce_due(database, queue, targets=[cpu_target]) == 1
-    assert queue.announced == [cpu.id]
     assert announce_due(database, queue, targets=[]) == 0
-    assert announce_due(database, queue) == 1
-    assert queue.announced == [cpu.id, gpu.id]
-
-
-def test_jobs_of_others_do_not_use_up_the_limit(database: InMemoryDatabase, queue: RecordingQueue) -> None:
-    given_a_cpu_worker(database)
-    given_jobs(database, 3)
-    cpu_target = a_target(device_type=a_device_type(DeviceKind.CPU), toolchain=a_cpu_toolchain().id)
-    cpu = given_a_queued_job(database, a_build_spec(target=cpu_target))
-    assert announce_due(database, queue, limit=1, targets=[cpu_target]) == 1
     assert queue.announced == [cpu.id]
-
-
-def test_where_the_broker_goes_away_the_rest_stays_to_be_told(database: InMemoryDatabase) -> None:
-    ids = given_jobs(database, 3)
-    with pytest.raises(BrokerUnavailableError):
-        announce_due(database, RecordingQueue(breaks_after=2))
-    mended = RecordingQueue()
-    assert announce_due(database, mended) == 1
-    assert mended.announced == ids[2:]
+    assert announce_due(database, queue) == 2
+    assert set(queue.announced[1:]) == {gpu.id, cpu.id}
 
 
 def test_where_the_broker_is_away_nothing_is_lost(database: InMemoryDatabase, queue: RecordingQueue) -> None:
-    ids = given_jobs(database, 2)
+    job = given_a_queued_job(database)
     with pytest.raises(BrokerUnavailableError):
         announce_due(database, RecordingQueue(breaks_after=0))
     announce_due(database, queue)
-    assert queue.announced == ids
+    assert queue.announced == [job.id]
 
 
-def test_a_job_that_is_taken_between_looking_and_telling_is_told_in_vain(
-    database: InMemoryDatabase, queue: RecordingQueue
-) -> None:
-    job = given_a_queued_job(database)
-    database.before_writing = lambda: claim(database, job)
-    assert announce_due(database, queue) == 1
-    assert get_job(database, job).state is JobState.RUNNING
-    fail(database, attempts_of(database, job)[-1], JobState.QUEUED)
-    assert announce_due(database, queue) == 1
+# Those that wait for too long.
+
+
+def test_a_job_that_no_worker_could_take_says_so(database: InMemoryDatabase) -> None:
+    job = given_a_queued_job(database, request=a_job_request(queue_timeout_s=60.0))
+    with database.transaction() as transaction:
+        transaction.fleet.stop("w-1")
+    assert give_up_overdue(database) == []
+    database.advance(61)
+    assert [given_up.id for given_up in give_up_overdue(database)] == [job.id]
+    failure = get_job(database, job).failure
+    assert failure is not None
+    assert failure.code == "QueueTimeout"
+    assert failure.message == f"it waited 60 s for a worker: no worker of {job.target} is live"
+    assert "farm worker" in failure.hint
+
+
+def test_a_job_that_no_worker_had_time_for_says_so(database: InMemoryDatabase) -> None:
+    given_a_running_job(database, a_build_spec(salt="running"))
+    job = given_a_queued_job(database, request=a_job_request(queue_timeout_s=60.0))
+    database.advance(61)
+    with database.transaction() as transaction:
+        transaction.fleet.beat("w-1")
+    give_up_overdue(database)
+    failure = get_job(database, job).failure
+    assert failure is not None
+    assert "1 worker(s) of" in failure.message
+    assert "0 of them draining" in failure.message
+    assert "--priority" in failure.hint

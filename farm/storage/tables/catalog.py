@@ -7,10 +7,12 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    Index,
     Integer,
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 from farm.domain.targets import DeviceKind
@@ -27,6 +29,15 @@ artifacts = Table(
     # When garbage collection took its bytes out of the store.
     Column("deleted_at", UtcDateTime),
     CheckConstraint("size_bytes >= 0", name="size_not_negative"),
+)
+
+#: What the store holds, without reading every row.
+Index(
+    "ix_artifacts_stored",
+    artifacts.c.kind,
+    artifacts.c.size_bytes,
+    sqlite_where=text("deleted_at IS NULL"),
+    postgresql_where=text("deleted_at IS NULL"),
 )
 
 models = Table(

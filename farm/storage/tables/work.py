@@ -138,6 +138,8 @@ attempts = Table(
     Column("uploaded_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Column("is_crash", Boolean, nullable=False, server_default=text("false")),
+    # Whether its time is in its user's share.
+    Column("is_charged", Boolean, nullable=False, server_default=text("false")),
     Column("log_sha256", ForeignKey("artifacts.sha256"), index=True),
     Column("seconds", JsonDocument, nullable=False),
     Column("environment", JsonDocument, nullable=False),
@@ -150,6 +152,13 @@ attempts = Table(
     one_of("failure_class", FailureClass, optional=True),
     CheckConstraint("(state = 'RUNNING') = (finished_at IS NULL)", name="finished_when_terminal"),
     CheckConstraint("number >= 1", name="number_from_one"),
+)
+
+Index(
+    "ix_attempts_not_charged",
+    attempts.c.id,
+    sqlite_where=text("NOT is_charged"),
+    postgresql_where=text("NOT is_charged"),
 )
 
 #: The log of a running attempt, until the whole is kept as an artifact.

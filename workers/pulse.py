@@ -1,0 +1,42 @@
+"""The pulse of a worker: it says that it lives, and hears whether it is to take nothing new."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from farm.services.ports import Transaction
+
+_log = logging.getLogger(__name__)
+#: How often an idle worker says that it lives.
+PULSE_S = 5.0
+
+
+class Pulse:
+    """Beats in transactions of others, or in one of its own where nobody has one.
+
+    Args:
+        worker_id: whose.
+    """
+
+    def __init__(self, worker_id: str) -> None:
+        self._worker_id = worker_id
+        self._next = 0.0
+        self.drain_reason = ""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether nobody has beaten for a while."""
+        return time.monotonic() >= self._next
+
+    def beat(self, transaction: Transaction) -> None:
+        """Says that the worker lives, if that is due."""
+        if not self.is_due:
+            return
+        reason = transaction.fleet.beat(self._worker_id)
+        self._next = time.monotonic() + PULSE_S
+        if reason != self.drain_reason:
+            _log.warning("draining: %s", reason) if reason else _log.warning("resumed")
+        self.drain_reason = reason
