@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.context import json_option, settings_of
-from cli.render import show_json, show_line
+from cli.render import show_json, show_line, show_note
 
 
 @click.group(short_help="Upgrade the database's schema, or show its version.")
@@ -51,9 +51,26 @@ def upgrade(ctx: click.Context, revision: str, as_json: bool) -> None:
     farm db upgrade
     """
     from farm.bootstrap import make_farm
+    from farm.storage.grants import CREATE_ROLES
 
     before, after = make_farm(settings_of(ctx), revision)
     if as_json:
         show_json({"before": before, "after": after})
     else:
         show_line(f"{before or 'no tables'} → {after}")
+    if missing := _missing_roles(ctx):
+        show_note(
+            f"SQL roles that could not be made: {', '.join(missing)}. Let an administrator run:\n  {CREATE_ROLES}\n"
+            "and run `farm db upgrade` again, which gives them their rights."
+        )
+
+
+def _missing_roles(ctx: click.Context) -> list[str]:
+    from farm.bootstrap import open_database
+    from farm.storage.schema import missing_sql_roles
+
+    database = open_database(settings_of(ctx))
+    try:
+        return missing_sql_roles(database)
+    finally:
+        database.close()

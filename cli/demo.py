@@ -55,6 +55,8 @@ def demo(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
         store=home / "artifacts",
         scratch=home / "scratch",
         broker_url=EMBEDDED_BROKER,
+        signing_key=None,
+        trusted_keys=None,
     )
     farm = open_farm(settings)
     if not as_json:
@@ -137,13 +139,16 @@ def _use_engine(farm: Farm, path: Path) -> dict[str, object]:
     """
     import numpy as np
 
+    from farm.bootstrap import open_trusted_keys
     from farm.samples import digits_data
     from farm.services.fetch import FetchQuery, find_engine, host_device_types
+    from farm.services.trust import check_fetched
     from workers.devices import discover_devices
 
     types = host_device_types([device.device_type for device in discover_devices()])
     with farm.database.reading() as transaction:
-        _, engine = find_engine(transaction, FetchQuery(MODEL, device_types=types, precision="fp32"))
+        name, engine = find_engine(transaction, FetchQuery(MODEL, device_types=types, precision="fp32"))
+    check_fetched(engine, name, open_trusted_keys(farm))
     farm.store.fetch(engine.digest, path)
     with np.load(digits_data()) as data:
         image, label = data["image"][:1], int(data["labels"][0])

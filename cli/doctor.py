@@ -11,6 +11,7 @@ import click
 
 from cli.context import json_option, settings_of
 from cli.render import show_json, show_line, size
+from farm.credentials import redacted
 from farm.domain.errors import FarmError
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def _broken(subject: str, error: FarmError) -> list[Finding]:
 def _database(settings: Settings) -> list[Finding]:
     from farm.bootstrap import open_database
     from farm.storage.database import hide_password
-    from farm.storage.schema import HEAD, check_schema
+    from farm.storage.grants import CREATE_ROLES
+    from farm.storage.schema import HEAD, check_schema, missing_sql_roles
 
     path = settings.sqlite_path
     if path is not None and not path.exists():
@@ -98,23 +100,40 @@ def _database(settings: Settings) -> list[Finding]:
         check_schema(database)
         with database.transaction() as transaction:
             transaction.now()
+        missing = missing_sql_roles(database)
     except FarmError as error:
         return _broken("database", error)
-    return [Finding("database", "ok", f"{hide_password(settings.database_url)}, schema {HEAD}, writable")]
+    found = [Finding("database", "ok", f"{hide_password(settings.database_url)}, schema {HEAD}, writable")]
+    if missing:
+        found.append(
+            Finding(
+                "SQL roles",
+                "warning",
+                f"{', '.join(missing)} not there: everybody needs the owner's login",
+                f"Let an administrator run: {CREATE_ROLES} Then run `farm db upgrade`.",
+            )
+        )
+    return found
 
 
 def _store(settings: Settings) -> list[Finding]:
-    from farm.storage.artifact_folder import ArtifactFolder
+    from farm.bootstrap import open_store
 
     path = settings.sqlite_path
     is_new = path is not None and not path.exists()
     place = settings.store
-    if is_new and not place.exists():
+    if is_new and isinstance(place, Path) and not place.exists():
         return [Finding("artifact store", "ok", f"{place}, not made yet")]
     try:
-        ArtifactFolder(place).put_bytes(b"farm doctor\n")
+        store = open_store(settings)
+        if is_new:
+            # A bucket that is there is all that a new farm needs.
+            store.create()
+        store.put_bytes(b"farm doctor\n")
     except FarmError as error:
         return _broken("artifact store", error)
+    if not isinstance(place, Path):
+        return [Finding("artifact store", "ok", f"{place}, writable")]
     free = shutil.disk_usage(place).free
     if free < _LOW_SPACE_BYTES:
         return [
@@ -143,7 +162,7 @@ def _broker(settings: Settings) -> list[Finding]:
             Finding(
                 "broker",
                 "broken",
-                f"{where}: {error}".splitlines()[0],
+                redacted(f"{where}: {error}".splitlines()[0]),
                 "Jobs are safe in SQL and wait; workers wake up once it is back.",
             )
         ]

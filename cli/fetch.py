@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from cli.render import show_json, show_line, show_note, size
 from cli.tables import engine_as_json
 
 if TYPE_CHECKING:
+    from farm.domain.filing import Engine
     from farm.domain.targets import Device
     from farm.services.fetch import FetchQuery
 
@@ -29,6 +31,17 @@ if TYPE_CHECKING:
     "--toolchain", help="For this toolchain: tensorrt, tensorrt@8.6, … [default: what this machine has]"
 )
 @click.option("--precision", help="fp32, tf32, fp16, … [default: the only one there is]")
+@click.option(
+    "--manifest",
+    "manifest_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the signed manifest there, for `farm verify`.",
+)
+@click.option(
+    "--allow-unsigned",
+    is_flag=True,
+    help="Hand out an engine that a release before 0.2 filed without a signature.",
+)
 @click.option("--dry-run", is_flag=True, help="Say which engine fits, and stop.")
 @json_option
 @click.pass_context
@@ -39,19 +52,24 @@ def fetch(
     gpu: str | None,
     toolchain: str | None,
     precision: str | None,
+    manifest_path: Path | None,
+    allow_unsigned: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Get the engine of MODEL (`resnet50`, `resnet50@2`) that fits the device and toolchain of this machine.
 
-    The file appears complete and verified, or not at all. Where nothing fits, the message says what exists
+    The file appears complete and verified, or not at all: a worker that this farm trusts has signed just these
+    bytes for just this key. Where nothing fits, the message says what exists
     and which part of the key differs.
 
     \b
     farm fetch resnet50 --precision fp16 -o resnet50.engine
     farm fetch resnet50 --gpu l4 --toolchain tensorrt@10.3
     """
+    from farm.bootstrap import open_trusted_keys
     from farm.services.fetch import find_engine
+    from farm.services.trust import check_fetched
 
     farm = opened(ctx)
     query = _query(model, gpu or "", toolchain or "", (precision or "").lower())
@@ -59,8 +77,13 @@ def fetch(
         name, engine = find_engine(transaction, query)
         slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
     path = output or Path(f"{name.name.rsplit('/', 1)[-1]}.engine")
+    if engine.signed is not None or not allow_unsigned:
+        check_fetched(engine, name, open_trusted_keys(farm))
+    manifest = _manifest_text(engine) if manifest_path else ""
     if not dry_run:
         farm.store.fetch(engine.digest, path.absolute())
+        if manifest_path is not None:
+            _write(manifest_path, manifest)
     if as_json:
         document = engine_as_json(engine, slugs)
         show_json(
@@ -73,8 +96,29 @@ def fetch(
         f" · {size(engine.digest.size_bytes)} · sha256 {engine.digest.short}…"
     )
     show_line(what if dry_run else f"{path}: {what}")
+    if engine.signed is None:
+        show_note("warning: nobody has signed this engine")
     if not engine.is_verified:
         show_note(f"warning: this engine was never run: {engine.unverified_reason}")
+
+
+def _manifest_text(engine: Engine) -> str:
+    from farm.domain.errors import InvalidRequestError
+
+    if engine.signed is None:
+        raise InvalidRequestError(
+            "this engine has no manifest", hint="Submit the model again: it is built anew."
+        )
+    return json.dumps(engine.signed.as_json(), indent=2) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    from farm.domain.errors import InvalidRequestError
+
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise InvalidRequestError(f"{path} can not be written: {error.strerror}") from error
 
 
 def _query(model: str, gpu: str, toolchain: str, precision: str) -> FetchQuery:

@@ -31,11 +31,16 @@ COMMANDS = {
     "engines": ("cli.engines", "List filed engines with their figures."),
     "models": ("cli.engines", "List models and the versions of their names."),
     "fetch": ("cli.fetch", "Get the engine that fits this machine, or another."),
+    "verify": ("cli.verify", "Check an engine's file against its signed manifest."),
     "history": ("cli.history", "Show a model's measurements in time."),
     "devices": ("cli.fleet", "List device types that engines can be built for."),
     "toolchains": ("cli.fleet", "List toolchains, their precisions and builder options."),
     "workers": ("cli.fleet", "List workers, live and lost."),
+    "gc": ("cli.gc", "Remove what nothing refers to, and engines that are given up."),
+    "pin": ("cli.gc", "Keep an engine, whatever its age."),
+    "unpin": ("cli.gc", "Let a pinned engine go when its time comes."),
     "doctor": ("cli.doctor", "Check what works here, what does not, and what to do about it."),
+    "keys": ("cli.keys", "Make, list, trust and revoke the keys that sign engines."),
     "db": ("cli.db", "Upgrade the database's schema, or show its version."),
     "completion": ("cli.completion", "Print the script that completes `farm` in your shell."),
 }
@@ -146,10 +151,12 @@ def _tell_of_bug(error: Exception) -> None:
     import tempfile
     import traceback
 
-    words = " ".join(str(error).split())
+    from farm.credentials import redacted
+
+    words = redacted(" ".join(str(error).split()))
     click.echo(f"{click.style('error:', fg='red', bold=True)} {type(error).__name__}: {words}", err=True)
     with tempfile.NamedTemporaryFile("w", prefix="farm-", suffix=".trace", delete=False) as file:
-        traceback.print_exception(error, file=file)
+        file.write(redacted("".join(traceback.format_exception(error))))
     click.echo(
         f"{click.style('hint:', fg='cyan')}  This is a bug of the farm, please report it: the stack trace is in {file.name}",
         err=True,

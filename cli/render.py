@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from farm.credentials import redacted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -92,18 +94,20 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
 
 def show_error(error: FarmError, *, as_json: bool = False) -> None:
     """One line that says what happened, and one that says what to do next."""
+    # What foreign programs say of a URL is not known beforehand.
+    message, hint = redacted(error.message), redacted(error.hint)
     if as_json:
         document = {
             "error": type(error).__name__,
-            "message": error.message,
-            "hint": error.hint,
+            "message": message,
+            "hint": hint,
             "exit_code": error.exit_code,
         }
         click.echo(json.dumps(document, ensure_ascii=False), err=True)
         return
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {error.message}", err=True)
-    if error.hint:
-        click.echo(f"{click.style('hint:', fg='cyan')}  {error.hint}", err=True)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    if hint:
+        click.echo(f"{click.style('hint:', fg='cyan')}  {hint}", err=True)
 
 
 def text_of(value: Any) -> str:

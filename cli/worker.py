@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,15 @@ import click
 
 from cli.context import json_option, opened, settings_of
 from cli.render import show_json_line, show_note
+from farm.logs import configure_logging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from farm.bootstrap import Farm
+    from farm.settings import Settings
 
+_log = logging.getLogger(__name__)
 _PYTHON_OPTION = click.option(
     "--toolchain-python",
     "pythons",
@@ -47,7 +51,7 @@ def up(ctx: click.Context, devices: tuple[str, ...], pythons: tuple[Path, ...], 
 
     farm = opened(ctx, create=True)
     with FolderLock(farm.settings.home):
-        tell = _teller(as_json=as_json)
+        tell = _teller(farm.settings, as_json=as_json)
         tell(f"farm in {farm.settings.home}")
         _serve(farm, devices, pythons, with_cpu=True, tell=tell)
 
@@ -68,12 +72,16 @@ def worker(ctx: click.Context, devices: tuple[str, ...], pythons: tuple[Path, ..
     """
     settings = settings_of(ctx)
     farm = opened(ctx, create=settings.sqlite_path is not None)
-    _serve(farm, devices, pythons, with_cpu=False, tell=_teller(as_json=as_json))
+    _serve(farm, devices, pythons, with_cpu=False, tell=_teller(settings, as_json=as_json))
 
 
-def _teller(*, as_json: bool) -> Callable[[str], None]:
-    """Says what happens: a line for people, or a JSON document a line for programs."""
-    return (lambda text: show_json_line({"message": text})) if as_json else show_note
+def _teller(settings: Settings, *, as_json: bool) -> Callable[[str], None]:
+    """Says what happens: a line for people, a JSON document a line for programs, or a line of the log."""
+    configure_logging(settings)
+    if as_json:
+        return lambda text: show_json_line({"message": text})
+    # Whoever collects logs as JSON reads nothing else from standard error.
+    return _log.info if settings.log_format == "json" else show_note
 
 
 def _serve(
@@ -84,9 +92,12 @@ def _serve(
     with_cpu: bool,
     tell: Callable[[str], None],
 ) -> None:
+    from farm.bootstrap import open_signer
     from workers.agent import choose_devices, probe_machine, sweep_scratch
     from workers.serve import serve_devices
 
+    # First, since it is what a new fleet lacks most often, and probing takes a while.
+    open_signer(farm)
     chosen = choose_devices(devices, with_cpu=with_cpu)
     interpreters = probe_machine(farm, pythons)
     sweep_scratch(farm)

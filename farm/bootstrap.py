@@ -13,13 +13,17 @@ from farm.domain.errors import (
     InvalidRequestError,
     NotFoundError,
 )
+from farm.domain.stores import BucketUrl
 from farm.failpoints import arm
+from farm.storage.artifact_bucket import ArtifactBucket
 from farm.storage.artifact_folder import ArtifactFolder
 from farm.storage.database import SqlDatabase
 from farm.storage.schema import check_schema, current_revision, is_blank, upgrade
 from farm.storage.signing import PublicKey, Signer, TrustedKeys, make_signer, read_public_keys, read_signer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from farm.services.ports import ArtifactStore, Database
     from farm.settings import Settings
 
@@ -53,7 +57,7 @@ def open_farm(settings: Settings, *, create: bool = True) -> Farm:
         NotFoundError: there is no farm, and none may be made.
     """
     arm(settings.failpoints)
-    store = ArtifactFolder(settings.store)
+    store = open_store(settings)
     path = settings.sqlite_path
     if path is not None and not create and not path.exists():
         raise NotFoundError(
@@ -70,8 +74,8 @@ def open_farm(settings: Settings, *, create: bool = True) -> Farm:
             upgrade(database)
         check_schema(database)
         farm = Farm(settings, database, store)
-        if create and makes_own_key(settings):
-            open_signer(farm)
+        if create and makes_own_key(settings) and not _own_key_file(settings).exists():
+            _make_own_key(farm)
     except FarmError:
         database.close()
         raise
@@ -94,14 +98,8 @@ def open_signer(farm: Farm) -> Signer:
     settings, path = farm.settings, farm.settings.signing_key
     if path is not None:
         signer = read_signer(path)
-    elif settings.sqlite_path is not None:
-        path = settings.home / "signing.key"
-        try:
-            signer = read_signer(path) if path.exists() else make_signer(path)
-        except ConflictError:
-            # Another process made it at the same moment.
-            signer = read_signer(path)
-        _trust_own(farm, signer.public_key)
+    elif makes_own_key(settings):
+        path, signer = _own_key_file(settings), _make_own_key(farm)
     else:
         raise InvalidRequestError(
             "this worker has no key to sign engines with",
@@ -149,12 +147,25 @@ def open_trusted_keys(farm: Farm) -> TrustedKeys:
     return TrustedKeys(keys, revoked)
 
 
-def _trust_own(farm: Farm, key: PublicKey) -> None:
+def _own_key_file(settings: Settings) -> Path:
+    return settings.home / "signing.key"
+
+
+def _make_own_key(farm: Farm) -> Signer:
+    """The key of a farm of one host, made and trusted where that was not done before."""
+    path = _own_key_file(farm.settings)
+    try:
+        signer = read_signer(path) if path.exists() else make_signer(path)
+    except ConflictError:
+        # Another process made it at the same moment.
+        signer = read_signer(path)
+    key = signer.public_key
     with farm.database.reading() as transaction:
-        if any(known.id == key.id for known in transaction.keys.all()):
-            return
-    with farm.database.transaction() as transaction:
-        transaction.keys.add(key.id, str(key), f"made by {farm.settings.host}")
+        is_known = any(known.id == key.id for known in transaction.keys.all())
+    if not is_known:
+        with farm.database.transaction() as transaction:
+            transaction.keys.add(key.id, str(key), f"made by {farm.settings.host}")
+    return signer
 
 
 def make_farm(settings: Settings, revision: str = "head") -> tuple[str | None, str | None]:
@@ -173,12 +184,24 @@ def make_farm(settings: Settings, revision: str = "head") -> tuple[str | None, s
     database = open_database(settings)
     try:
         before = current_revision(database)
-        if before is None:
-            ArtifactFolder(settings.store).create()
+        # A bucket is never one that somebody forgot to mount, and a farm may move into one.
+        if before is None or isinstance(settings.store, BucketUrl):
+            open_store(settings).create()
         upgrade(database, revision)
         return before, current_revision(database)
     finally:
         database.close()
+
+
+def open_store(settings: Settings) -> ArtifactFolder | ArtifactBucket:
+    """The artifact store of the settings; whether it answers is not looked at yet.
+
+    Raises:
+        InvalidRequestError: a bucket, and no obstore or variables that make no sense.
+    """
+    if isinstance(settings.store, BucketUrl):
+        return ArtifactBucket(settings.store, settings.store_access)
+    return ArtifactFolder(settings.store)
 
 
 def _has_demo(settings: Settings) -> bool:

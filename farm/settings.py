@@ -4,13 +4,14 @@
 |---------------------|------------------------------------------------|---------------------------|
 | `FARM_HOME`         | folder of the embedded farm                    | `~/.local/share/engine-farm` |
 | `FARM_DATABASE_URL` | SQLAlchemy URL of the database                 | SQLite in the folder      |
-| `FARM_STORE`        | folder of the artifact store                   | `artifacts` in the folder |
+| `FARM_STORE`        | folder of the artifact store, or `s3://bucket/prefix` | `artifacts` in the folder |
 | `FARM_BROKER_URL`   | Celery broker                                  | `memory://`               |
 | `FARM_SCRATCH`      | folder for attempts in progress                | `scratch` in the folder   |
 | `FARM_LOCKS`        | folder of the devices' locks, the same for all on a host | `/tmp/engine-farm-locks` |
 | `FARM_USER`         | who submits                                    | the login name            |
 | `FARM_LEASE_S`      | how long a claim holds without a heartbeat     | 30                        |
 | `FARM_BUSY_S`       | how long SQLite waits for another writer       | 15                        |
+| `FARM_LEAST_GRACE_S` | for tests of the farm: how long at least `farm gc` leaves what nothing refers to | 3600 |
 | `FARM_FAILPOINTS`   | for tests of the farm: steps at which a process dies (farm/failpoints.py) | none |
 | `FARM_LOG_FORMAT`   | `text` or `json`: how long-running commands log | `text`                   |
 | `FARM_LOG_LEVEL`    | `debug`, `info`, `warning` or `error`          | `warning`; `info` in JSON |
@@ -24,6 +25,11 @@
 
 A secret may come from a file: `FARM_DATABASE_URL_FILE` and `FARM_BROKER_URL_FILE` name one with the whole URL,
 `FARM_DATABASE_PASSWORD_FILE` and `FARM_BROKER_PASSWORD_FILE` one with the password that the URL leaves out.
+
+A store in a bucket is reached with the variables that other clients of S3 read: `AWS_ENDPOINT_URL` (or
+`AWS_ENDPOINT_URL_S3`), `AWS_REGION`, `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`,
+`AWS_SHARED_CREDENTIALS_FILE` and `AWS_PROFILE`, `AWS_CA_BUNDLE`, `AWS_VIRTUAL_HOSTED_STYLE_REQUEST`, and those of
+roles (`AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`, `AWS_CONTAINER_CREDENTIALS_*`).
 """
 
 from __future__ import annotations
@@ -38,8 +44,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from farm.credentials import secret_url
+from farm.credentials import remember_secrets, secret_url
 from farm.domain.errors import InvalidRequestError
+from farm.domain.stores import LEAST_GRACE_S, BucketUrl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +65,7 @@ _CHILD_VARIABLE = re.compile(
 )
 #: And never, such as NVIDIA_API_KEY.
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH|COOKIE|SESSION", re.IGNORECASE)
+_STORE_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,9 @@ class Settings:
     Attributes:
         home: folder of the embedded farm, and of what is local to a host in a fleet.
         database_url: SQLAlchemy URL.
-        store: folder of the artifact store.
+        store: folder of the artifact store, or its place in a bucket.
+        store_access: the variables `AWS_*`, for a store in a bucket.
+        least_grace_s: how long at least `farm gc` leaves bytes that nothing refers to.
         broker_url: Celery broker; `memory://` stands for the worker's own process.
         scratch: folder for attempts in progress.
         locks: folder of the devices' locks; everybody on a host must name the same.
@@ -90,7 +100,7 @@ class Settings:
     home: Path
     # With their passwords, so not for anybody who prints the settings.
     database_url: str = field(repr=False)
-    store: Path
+    store: Path | BucketUrl
     broker_url: str = field(repr=False)
     scratch: Path
     user: str
@@ -108,6 +118,9 @@ class Settings:
     child_file_size: int = 64 << 30
     child_cpu_s: int | None = None
     scratch_quota: int = 128 << 30
+    # With the secret key.
+    store_access: Mapping[str, str] = field(default_factory=dict, repr=False)
+    least_grace_s: float = LEAST_GRACE_S
 
     @property
     def is_embedded(self) -> bool:
@@ -132,7 +145,9 @@ def read_settings(home: Path | None = None, environment: Mapping[str, str] | Non
     return Settings(
         home=folder,
         database_url=secret_url(env, "FARM_DATABASE_URL") or _sqlite_url(folder / "farm.db"),
-        store=_folder("FARM_STORE", env.get("FARM_STORE") or str(folder / "artifacts")),
+        store=_store(env.get("FARM_STORE") or str(folder / "artifacts")),
+        store_access=_store_access(env),
+        least_grace_s=_seconds("FARM_LEAST_GRACE_S", env.get("FARM_LEAST_GRACE_S") or str(LEAST_GRACE_S)),
         broker_url=_broker_url(secret_url(env, "FARM_BROKER_URL") or EMBEDDED_BROKER),
         scratch=_folder("FARM_SCRATCH", env.get("FARM_SCRATCH") or str(folder / "scratch")),
         locks=_folder("FARM_LOCKS", env.get("FARM_LOCKS") or str(DEFAULT_LOCKS)),
@@ -200,6 +215,16 @@ def _folder(variable: str, text: str) -> Path:
         raise InvalidRequestError(f"{variable} is {text!r}, but there is no such user") from error
 
 
+def _store(text: str) -> Path | BucketUrl:
+    return BucketUrl.parse(text) if text.startswith("s3://") else _folder("FARM_STORE", text)
+
+
+def _store_access(env: Mapping[str, str]) -> dict[str, str]:
+    found = {name: value for name, value in env.items() if name.startswith("AWS_")}
+    remember_secrets(value for name, value in found.items() if name in _STORE_SECRETS)
+    return found
+
+
 def _sqlite_url(path: Path) -> str:
     # A folder may have any name, and these two characters mean something in a URL.
     return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
@@ -211,6 +236,9 @@ def _broker_url(text: str) -> str:
             "FARM_BROKER_URL must be a URL",
             hint="Such as redis://host:6379/0; leave it out for the embedded farm.",
         )
+    if text.startswith("rediss://") and "ssl_cert_reqs=" not in text:
+        # Left alone, kombu would check no certificate at all.
+        return text + ("&" if "?" in text else "?") + "ssl_cert_reqs=required"
     return text
 
 

@@ -9,10 +9,12 @@ from farm.domain.accuracy import Accuracy, OutputAccuracy
 from farm.domain.benchmarks import BenchmarkSpec, LatencySummary, Measurement
 from farm.domain.digests import Digest, digest_of_bytes
 from farm.domain.jobs import Failure, FailureClass, JobKind
+from farm.domain.manifests import SignedManifest
 from farm.domain.models import Model, ModelFile, Tensor
 from farm.domain.shapes import Shape, ShapeRange
 from farm.domain.specs import BuildSpec
 from farm.domain.targets import Device, DeviceKind, DeviceType, Target, ToolchainId
+from farm.domain.timing_caches import CacheUse, ReturnedCache, cache_flags
 from farm.domain.toolchains import PRECISIONS, BuilderOption, ToolchainDescription
 from farm.domain.work import AttemptOutcome, JobRequest, WorkerRegistration
 
@@ -200,6 +202,23 @@ def an_accuracy(*outputs: OutputAccuracy) -> Accuracy:
     return Accuracy(outputs or (an_output_accuracy(),), samples=1, reference="onnxruntime 1.23.2 fp32")
 
 
+def a_cache_use(**changes: Any) -> CacheUse:
+    """A build of the default spec that was lent nothing and came back with a cache."""
+    use = CacheUse(
+        flags=cache_flags(a_build_spec()), bytes_after=12, entries_before=0, entries_after=40, build_s=60.0
+    )
+    return replace(use, hits=10, **changes)
+
+
+def a_returned_cache(
+    content: str | None = "timing cache", expected: Digest | None = None, **changes: Any
+) -> ReturnedCache:
+    """What a build came back with, given what was filed when it began."""
+    lent = {"lent": expected.sha256, "bytes_before": expected.size_bytes} if expected else {}
+    digest = None if content is None else a_digest(content)
+    return ReturnedCache(a_cache_use(**{**lent, **changes}), expected, digest)
+
+
 def an_outcome(
     *, batches: tuple[int, ...] = (1, 8), engine: str | None = "plan", **changes: Any
 ) -> AttemptOutcome:
@@ -216,11 +235,17 @@ def an_outcome(
         unverified_reason="",
         measurements=tuple(a_measurement(batch).as_json() for batch in batches),
         samples=a_digest(f"samples of {engine} {batches}"),
-        timing_cache=a_digest("timing cache"),
+        timing_cache=a_returned_cache(),
         seconds={"build": 12.5, "verify": 1.0},
         environment={"tensorrt": "8.6.0"},
+        signed=None if engine is None else a_signed_manifest(engine),
     )
     return replace(outcome, **changes)
+
+
+def a_signed_manifest(engine: str = "plan", signing_key: str = "5" * 64) -> SignedManifest:
+    """What somebody says who has no key at all: for those who do not check."""
+    return SignedManifest({"version": 1, "engine": str(a_digest(engine))}, "c2lnbmVk", signing_key)
 
 
 def a_failure(**changes: Any) -> Failure:

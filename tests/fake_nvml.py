@@ -18,6 +18,7 @@ class FakeNvmlError(Exception):
         self.value = value
 
 
+FUNCTION_NOT_FOUND = 13
 NOT_SUPPORTED, NOT_FOUND, DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND, GPU_IS_LOST, VERSION_MISMATCH = (
     3,
     6,
@@ -58,15 +59,17 @@ class FakeGpu:
     slices: list[FakeGpu | None] = field(default_factory=list)
     attributes: FakeAttributes | None = None
     lost: bool = False
+    clock_events: int = 0
 
 
 @dataclass
 class FakeNvml:
-    """As much of pynvml as discovery uses."""
+    """As much of pynvml as the workers use."""
 
     gpus: list[FakeGpu] = field(default_factory=list)
     init_error: int | None = None
     is_open: bool = False
+    has_event_reasons: bool = True
     NVMLError: type[Exception] = FakeNvmlError
 
     def nvmlInit(self) -> None:
@@ -87,6 +90,26 @@ class FakeNvml:
         if self.gpus[index].lost:
             raise FakeNvmlError(GPU_IS_LOST)
         return self.gpus[index]
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> FakeGpu:
+        for gpu in self.gpus:
+            for found in (gpu, *gpu.slices):
+                if found is not None and found.uuid == uuid:
+                    return found
+        raise FakeNvmlError(NOT_FOUND)
+
+    def nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, handle: FakeGpu) -> FakeGpu:
+        return next(gpu for gpu in self.gpus if handle in gpu.slices)
+
+    def nvmlDeviceGetCurrentClocksEventReasons(self, handle: FakeGpu) -> int:
+        if not self.has_event_reasons:
+            raise FakeNvmlError(FUNCTION_NOT_FOUND)
+        return self.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
+
+    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: FakeGpu) -> int:
+        if handle.lost:
+            raise FakeNvmlError(GPU_IS_LOST)
+        return handle.clock_events
 
     def nvmlDeviceGetName(self, handle: FakeGpu) -> str:
         return handle.name

@@ -34,9 +34,11 @@ from farm.domain.jobs import (
     check_attempt_transition,
     check_job_transition,
 )
+from farm.domain.stores import Leftovers, StoredArtifact
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import Target
 from farm.domain.work import Attempt, Cell, Job, ModelName, Submission, WakeUp, Worker
+from tests.fake_caches import InMemoryTimingCaches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from farm.domain.models import Model
     from farm.domain.specs import BuildSpec
     from farm.domain.targets import Device, DeviceType, ToolchainId
+    from farm.domain.timing_caches import CacheKey, CacheUse, FiledCache
     from farm.domain.toolchains import ToolchainDescription
     from farm.domain.work import AttemptOutcome, JobRequest, WorkerRegistration
 
@@ -88,11 +91,13 @@ class _Tables:
     attempts: dict[int, _AttemptRow] = field(default_factory=dict)
     engines: dict[int, Engine] = field(default_factory=dict)
     artifacts: dict[str, Digest] = field(default_factory=dict)
-    timing_caches: dict[tuple[Target, str], Digest] = field(default_factory=dict)
+    timing_caches: dict[CacheKey, FiledCache] = field(default_factory=dict)
+    cache_uses: dict[int, CacheUse] = field(default_factory=dict)
     drains: dict[str, str] = field(default_factory=dict)
     duties: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     usage: dict[str, tuple[float, datetime]] = field(default_factory=dict)
     charged: set[int] = field(default_factory=set)
+    keys: dict[str, SigningKey] = field(default_factory=dict)
 
 
 class InMemoryDatabase:
@@ -145,6 +150,8 @@ class InMemoryTransaction:
         self.fleet = InMemoryFleetCatalog(tables, self.now)
         self.jobs = InMemoryJobLedger(tables, self.now)
         self.engines = InMemoryEngineFiles(tables, self.now)
+        self.caches = InMemoryTimingCaches(tables, self.now)
+        self.keys = InMemorySigningKeys(tables, self.now)
 
     def now(self) -> datetime:
         """The only clock."""
@@ -679,6 +686,39 @@ class InMemoryJobLedger:
             raise AttemptSupersededError(f"attempt {attempt.number} no longer runs job {job.id}")
 
 
+class InMemorySigningKeys:
+    """Implements `SigningKeys`."""
+
+    def __init__(self, tables: _Tables, now: Callable[[], datetime]) -> None:
+        self._tables = tables
+        self._now = now
+
+    def add(self, key_id: str, public_key: str, note: str) -> bool:
+        """False if it is there."""
+        if key_id in self._tables.keys:
+            return False
+        self._tables.keys[key_id] = SigningKey(key_id, public_key, note, self._now())
+        return True
+
+    def all(self) -> list[SigningKey]:
+        """Oldest first."""
+        return sorted(self._tables.keys.values(), key=lambda key: (key.created_at, key.id))
+
+    def revoke(self, prefix: str) -> str:
+        """For good; the engines that it signed know of it."""
+        found = [key for key in self._tables.keys.values() if prefix and key.id.startswith(prefix.lower())]
+        if not found:
+            raise NotFoundError(f"there is no signing key {prefix!r}")
+        if len(found) > 1:
+            raise InvalidRequestError(f"several signing keys begin with {prefix!r}")
+        (key,) = found
+        self._tables.keys[key.id] = replace(key, revoked_at=key.revoked_at or self._now())
+        for engine in self._tables.engines.values():
+            if engine.signed is not None and engine.signed.signing_key == key.id:
+                self._tables.engines[engine.id] = replace(engine, is_key_revoked=True)
+        return key.id
+
+
 class InMemoryEngineFiles:
     """Implements `EngineFiles`."""
 
@@ -688,8 +728,12 @@ class InMemoryEngineFiles:
 
     def find(self, spec: BuildSpec) -> Engine | None:
         """The engine under a key."""
-        found = [engine for engine in self._tables.engines.values() if engine.spec.digest == spec.digest]
-        return found[0] if found else None
+        found = self._of(spec)
+        return None if found is None or found.retired_at else found
+
+    def _of(self, spec: BuildSpec) -> Engine | None:
+        engines = self._tables.engines.values()
+        return next((engine for engine in engines if engine.spec.digest == spec.digest), None)
 
     def get(self, engine_id: int) -> Engine:
         """By its number."""
@@ -697,18 +741,26 @@ class InMemoryEngineFiles:
             raise NotFoundError(f"there is no engine {engine_id}")
         return self._tables.engines[engine_id]
 
-    def engines(self, *, model_sha256: str | None = None) -> list[Engine]:
+    def engines(self, *, model_sha256: str | None = None, with_retired: bool = False) -> list[Engine]:
         """Oldest first."""
         engines = self._tables.engines.values()
-        return [engine for engine in engines if model_sha256 in (None, engine.spec.model_sha256)]
+        return [
+            engine
+            for engine in engines
+            if model_sha256 in (None, engine.spec.model_sha256) and (with_retired or not engine.retired_at)
+        ]
 
     def file(self, job: Job, attempt: Attempt, outcome: AttemptOutcome) -> int:
         """The first under a key keeps its bytes; every measured outcome adds a run."""
         engine = self.find(job.spec)
         if engine is None and outcome.engine is None:
             raise NotFoundError(f"job {job.id} measured an engine that is not filed")
-        if engine is None:
+        gives_way = engine is not None and not engine.is_signed and outcome.signed is not None
+        if engine is None or gives_way:
             engine = self._new_engine(job, outcome, outcome.engine)
+            retired = self._of(job.spec)
+            if retired is not None:
+                engine = replace(engine, id=retired.id, runs=retired.runs, pinned_at=retired.pinned_at)
         if outcome.engine is not None:
             self.add_artifact(outcome.engine, "engine")
         if outcome.accuracy is not None or outcome.measurements:
@@ -722,21 +774,12 @@ class InMemoryEngineFiles:
             HistoryEntry(name, version.version, engine, run, measurement)
             for version in self._tables.names
             if version.name == name
-            for engine in self.engines(model_sha256=version.model_sha256)
+            for engine in self.engines(model_sha256=version.model_sha256, with_retired=True)
             for run in engine.runs
             if (since is None or run.started_at >= since) and (include_tainted or not run.taints)
             for measurement in run.measurements
         ]
         return sorted(found, key=lambda entry: (entry.run.started_at, entry.run.id, entry.measurement.batch))
-
-    def timing_cache(self, target: Target, flags: str) -> Digest | None:
-        """The one that was kept last."""
-        return self._tables.timing_caches.get((target, flags))
-
-    def keep_timing_cache(self, target: Target, flags: str, cache: Digest) -> None:
-        """In place of the one before."""
-        self.add_artifact(cache, "timing-cache")
-        self._tables.timing_caches[target, flags] = cache
 
     def artifact(self, sha256: str) -> Digest:
         """The whole digest of an artifact that was noted."""
@@ -760,6 +803,7 @@ class InMemoryEngineFiles:
             layers=outcome.build.get("layers", 0),
             unverified_reason=outcome.unverified_reason,
             job_id=job.id,
+            signed=outcome.signed,
             created_at=self._now(),
         )
 
@@ -785,7 +829,9 @@ class InMemoryArtifactStore:
 
     def __init__(self) -> None:
         self._bytes: dict[str, bytes] = {}
+        self._kept_at: dict[str, datetime] = {}
         self.puts = 0
+        self.moment = datetime(2026, 1, 1, tzinfo=UTC)
 
     def put_file(self, path: Path) -> Digest:
         """Keeps a file's bytes."""
@@ -795,9 +841,37 @@ class InMemoryArtifactStore:
         """Keeps a few bytes."""
         self.puts += 1
         digest = digest_of_bytes(data)
-        if not self.has(digest):
+        if not self.touch(digest):
             self._bytes[digest.sha256] = data
+            self._kept_at[digest.sha256] = self.moment
         return digest
+
+    def touch(self, digest: Digest) -> bool:
+        """Counts as kept now."""
+        if self.has(digest):
+            self._kept_at[digest.sha256] = self.moment
+        return self.has(digest)
+
+    def now(self) -> datetime:
+        """A clock that tests move."""
+        return self.moment
+
+    def listing(self) -> Iterator[StoredArtifact]:
+        """Every artifact."""
+        for sha256, data in list(self._bytes.items()):
+            yield StoredArtifact(Digest(sha256, len(data)), self._kept_at[sha256])
+
+    def remove(self, digest: Digest, kept_before: datetime) -> bool:
+        """Unless somebody kept it since."""
+        if digest.sha256 not in self._bytes or self._kept_at[digest.sha256] >= kept_before:
+            return False
+        del self._bytes[digest.sha256]
+        return True
+
+    def clear_leftovers(self, left_before: datetime, *, dry_run: bool = False) -> Leftovers:
+        """Nobody is killed in memory."""
+        del left_before, dry_run
+        return Leftovers()
 
     def has(self, digest: Digest) -> bool:
         """Whether the bytes are there, in their full size."""

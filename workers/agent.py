@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import shutil
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from farm.bootstrap import open_signer
 from farm.domain.errors import (
     FolderInUseError,
     InvalidRequestError,
@@ -22,6 +22,7 @@ from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import Device, DeviceKind, DeviceType, Target
 from farm.domain.work import WorkerRegistration
 from farm.logs import name_worker
+from workers.confinement import remove_folder
 from workers.consumer import Consumer
 from workers.devices import discover_devices
 from workers.interpreters import code_folder, probe_interpreters
@@ -159,6 +160,8 @@ class RunningWorker:
         self.id = new_id("w")
         name_worker(self.id)
         self.stopping = threading.Event()
+        # Before anything is registered: a worker without a key has nothing to offer.
+        signer = open_signer(farm)
         own = interpreters[0]
         reference = next((t.id for t in own.toolchains if t.id.name == REFERENCE_TOOLCHAIN), None)
         place = Workplace(
@@ -171,6 +174,7 @@ class RunningWorker:
             code=code_folder(farm.settings.scratch),
             stopping=self.stopping,
             pulse=Pulse(self.id),
+            signer=signer,
         )
         self.name = name or worker_name(offer.device)
         registration = WorkerRegistration(
@@ -253,7 +257,7 @@ def sweep_scratch(farm: Farm) -> None:
         running = {f"{job.id}.{job.attempts}" for job in transaction.jobs.jobs(states=[JobState.RUNNING])}
     for leftover in leftovers:
         if leftover.name not in running:
-            shutil.rmtree(leftover, ignore_errors=True)
+            remove_folder(leftover)
 
 
 class FolderLock:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from farm.domain.digests import Digest, canonical_json, digest_of_bytes
 from farm.domain.errors import (
     AttemptSupersededError,
+    CorruptArtifactError,
     DeviceUnavailableError,
     FarmError,
 )
@@ -23,22 +22,29 @@ from farm.logs import log_context
 from farm.services.attempts import cancel_attempt, fail_attempt, finish_attempt, release_attempt
 from workers.child.requests import AttemptRequest, attempt_request_as_json, result_from_json
 from workers.child_process import ChildOutcome, ChildProcess
+from workers.confinement import Limits, make_private, own_file, remove_folder, state_of
 from workers.device_lock import DeviceLock
 from workers.journal import Journal
 from workers.lease import Lease
-from workers.materials import benchmark_shapes, chunk_shapes, lend_timing_cache, place_model
+from workers.materials import benchmark_shapes, chunk_shapes, place_model
 from workers.reference import ReferenceStep, can_run_engine
+from workers.throttle_watch import ThrottleWatch
+from workers.timing_caches import CacheLoan
 from workers.toolchains.toolchain import BuildInput
+from workers.vouching import place_engine, sign_engine
 from workers.workplace import ChildFailedError, StoppedError, Workplace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
     from pathlib import Path
 
+    from farm.domain.digests import Digest
     from farm.domain.filing import Engine
     from farm.domain.models import Model
     from farm.domain.work import Attempt, Job
     from workers.child.requests import AttemptResult
+    from workers.throttle_watch import Throttling
 
 _log = logging.getLogger(__name__)
 #: Computing a reference on the CPU may not take longer.
@@ -76,16 +82,19 @@ def run_next(place: Workplace) -> Attempted | None:
     reach("after-claim")
     job, attempt = claimed
     folder = farm.settings.scratch / f"{job.id}.{attempt.number}"
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_folder(folder)
     failure = None
     with log_context(job=job.id, attempt=attempt.number, worker=place.worker_id):
         try:
             with Lease(farm.database, attempt, farm.settings.lease_s, place.pulse) as lease:
-                failure = _Attempt(place, job, attempt, model, folder, lease).run()
+                running = _Attempt(place, job, attempt, model, folder, lease)
+                failure = running.run()
+            # The engine is filed: combining its timing cache with somebody else's holds nothing up.
+            running.loan.settle()
         except AttemptSupersededError as error:
             _log.warning("%s: its result was dropped", error)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
     reach("after-finish")
     return Attempted(job.id, failure)
 
@@ -107,20 +116,20 @@ class _Attempt:
         self._deadline = time.monotonic() + job.request.deadline_s
         self._log_file = folder / "log.txt"
         self._journal = Journal(place.farm.database, attempt, lease, self._log_file)
+        self._throttling: Throttling | None = None
+        self.loan = CacheLoan(place, job, attempt, folder)
 
     def run(self) -> Failure | None:
         """Ends in exactly one of: finished, failed, cancelled, released, superseded; the failure, if it failed."""
         database, job, attempt = self._farm.database, self._job, self._attempt
         try:
-            self._folder.mkdir(parents=True)
+            make_private(self._folder)
             self._log_file.touch()
             outcome = self._work()
             self._journal.report(Phase.UPLOAD, None, "filing")
             log = self._farm.store.put_file(self._log_file)
             reach("before-finish")
-            number = self._journal.insist(
-                lambda: finish_attempt(database, job, attempt, outcome, log, self._cache_flags)
-            )
+            number = self._journal.insist(lambda: finish_attempt(database, job, attempt, outcome, log))
             _log.info("job %s: engine %d filed", job.id, number)
         except StoppedError:
             self._end_stopped()
@@ -157,26 +166,26 @@ class _Attempt:
             raise
         return None
 
-    @property
-    def _cache_flags(self) -> str:
-        """What a timing cache is specific to beside the target, as far as builder flags go."""
-        spec = self._job.spec
-        return digest_of_bytes(canonical_json([spec.precision, dict(spec.builder_config)])).sha256[:16]
-
     def _work(self) -> AttemptOutcome:
         self._journal.report(Phase.PREPARE, None, "fetching the model")
         begin = time.monotonic()
         model_path = place_model(self._farm.store, self._model, self._folder / "model", self._prepare)
+        sealed = state_of(self._folder / "model")
         engine_path = self._folder / "engine"
         is_build = self._job.request.kind is JobKind.BUILD
         if not is_build:
             engine = self._journal.insist(self._find_engine)
             if engine is not None:
-                self._farm.store.fetch(engine.digest, engine_path)
+                place_engine(self._farm, engine, self._job.spec, engine_path, self._journal.insist)
         reference, unverified = self._reference().obtain(model_path)
         self._seconds["prepare"] = time.monotonic() - begin
         request = self._request(model_path, engine_path, reference, is_build=is_build)
         result = self._in_child(request)
+        if state_of(self._folder / "model") != sealed:
+            raise CorruptArtifactError(
+                "the toolchain changed the files of the model, so nobody knows what it built",
+                hint="The log has what it did. Does the model, or a plugin, come from somebody you trust?",
+            )
         if result.failure is not None:
             raise ChildFailedError(result.failure)
         self._seconds.update(result.seconds)
@@ -201,17 +210,6 @@ class _Attempt:
         self, model_path: Path, engine_path: Path, reference: Path | None, *, is_build: bool
     ) -> AttemptRequest:
         spec, target = self._job.spec, self._job.target
-        cache_in = None
-        if is_build:
-            cache_in = self._journal.insist(
-                lambda: lend_timing_cache(
-                    self._farm.database,
-                    self._farm.store,
-                    self._job,
-                    self._cache_flags,
-                    self._folder / "timing.in",
-                )
-            )
         build = BuildInput(
             model_path=model_path,
             engine_path=engine_path,
@@ -219,8 +217,8 @@ class _Attempt:
             builder_config=spec.builder_config,
             profiles=spec.profiles,
             compute_capability=target.device_type.compute_capability,
-            timing_cache_in=cache_in,
-            timing_cache_out=self._folder / "timing.out",
+            timing_cache_in=self._journal.insist(self.loan.lend) if is_build else None,
+            timing_cache_out=self.loan.returned_path,
         )
         return AttemptRequest(
             toolchain=target.toolchain.name,
@@ -250,7 +248,9 @@ class _Attempt:
                 {"CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
                 pass_fds=(lock.fileno(),),
             )
-            outcome = self._supervise(child, self._remaining_s())
+            with ThrottleWatch(visible, lambda: self._journal.phase) as watch:
+                outcome = self._supervise(child, self._remaining_s())
+            self._throttling = watch.during(Phase.BUILD.value)
         if outcome.failure is not None:
             raise ChildFailedError(outcome.failure)
         assert outcome.result is not None  # noqa: S101 - neither stopped nor failed
@@ -307,6 +307,7 @@ class _Attempt:
             request,
             code=self._place.code,
             environment=environment,
+            limits=Limits.of(self._farm.settings, self._remaining_s()),
             pass_fds=pass_fds,
         )
 
@@ -328,13 +329,12 @@ class _Attempt:
         self._journal.report(Phase.UPLOAD, None, "storing the engine")
         store, begin = self._farm.store, time.monotonic()
         build = result.build
-        engine = store.put_file(request.engine_path) if build else None
+        engine = store.put_file(own_file(request.engine_path)) if build else None
         samples = None
         if request.samples_path is not None and request.samples_path.exists():
-            samples = store.put_file(request.samples_path)
-        timing_cache = None
-        if build and build.timing_cache_written and request.build and request.build.timing_cache_out:
-            timing_cache = store.put_file(request.build.timing_cache_out)
+            samples = store.put_file(own_file(request.samples_path))
+        build_s = result.seconds.get(Phase.BUILD.value)
+        timing_cache = self.loan.give_back(build, build_s, self._throttling) if build else None
         self._seconds["upload"] = time.monotonic() - begin
         reach("after-upload")
         return AttemptOutcome(
@@ -347,6 +347,11 @@ class _Attempt:
             timing_cache=timing_cache,
             seconds=self._seconds,
             environment=result.environment,
+            signed=sign_engine(
+                self._place.signer, self._job, self._attempt, engine, self._journal.insist(self._now)
+            )
+            if engine
+            else None,
         )
 
     def _fail(self, failure: Failure) -> Failure:
@@ -385,6 +390,10 @@ class _Attempt:
         except (FarmError, OSError) as error:
             _log.warning("the log of job %s was not kept: %s", self._job.id, error)
             return None
+
+    def _now(self) -> datetime:
+        with self._farm.database.reading() as transaction:
+            return transaction.now()
 
     def _find_engine(self) -> Engine | None:
         with self._farm.database.reading() as transaction:

@@ -1,7 +1,8 @@
-"""A child under supervision: its own process group, its events, its log, its end."""
+"""A child under supervision: its guardian, its events, its log, its end."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import ChildCrashedError
-from farm.domain.jobs import Failure, FailureClass, Phase
+from farm.domain.jobs import Failure, Phase
 from farm.settings import child_environment
-from workers.interpreters import command_of_child, python_path
+from workers.child_failures import crash, runaway_log, timeout
+from workers.confinement import Limits, Watch, guarded, is_own_file, size_text
+from workers.interpreters import command_of_child, environment_of_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +66,8 @@ class ChildProcess:
         name: of the request, for the names of its files.
         request: the document.
         code: folder that holds the packages of the child.
-        environment: variables beside the worker's own.
+        environment: variables beside those that every child gets.
+        limits: what it may take.
         pass_fds: descriptors that the child keeps open, such as the device's lock: a child that
             outlives a killed worker for a moment still holds its device.
         max_log_bytes: where the log is cut.
@@ -81,10 +85,13 @@ class ChildProcess:
         *,
         code: Path,
         environment: Mapping[str, str],
+        limits: Limits | None = None,
         pass_fds: Sequence[int] = (),
         max_log_bytes: int = MAX_LOG_BYTES,
     ) -> None:
         self._max_log_bytes = max_log_bytes
+        self._limits = limits or Limits()
+        self._folder = folder
         self._result_path = folder / f"{name}.result.json"
         request_path = folder / f"{name}.request.json"
         request_path.write_text(json.dumps(request))
@@ -95,19 +102,15 @@ class ChildProcess:
         self._mark = str(self._result_path)
         with self.log_path.open("ab") as log:
             try:
+                _check_program(python)
                 self._process = subprocess.Popen(
-                    command_of_child(python, request_path, self._result_path),
+                    guarded(command_of_child(python, request_path, self._result_path), self._limits),
                     cwd=folder,
                     env=child_environment(
-                        {
-                            "PYTHONPATH": python_path(python, code),
-                            "PYTHONSAFEPATH": "1",
-                            "PYTHONUNBUFFERED": "1",
-                            _MARK: self._mark,
-                            **environment,
-                        }
+                        {**environment_of_child(python, code, folder), _MARK: self._mark, **environment}
                     ),
-                    stdin=subprocess.DEVNULL,
+                    # Never written to: the guardian ends the child when it closes, however this process ends.
+                    stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
                     start_new_session=True,
@@ -123,7 +126,7 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """Of the child, which is also its process group."""
+        """Of the child's guardian, which ends as the child ends, and has all that it starts below it."""
         return self._process.pid
 
     def supervise(
@@ -140,6 +143,8 @@ class ChildProcess:
         """
         end = time.monotonic() + deadline_s
         stopped = timed_out = too_much = False
+        excess: Failure | None = None
+        watch = Watch(self._process.pid, self._folder, self._limits)
         teller = _Teller(on_tick, self._take_events)
         teller.start()
         try:
@@ -147,6 +152,9 @@ class ChildProcess:
                 stopped, timed_out = should_stop(), time.monotonic() >= end
                 too_much = self.log_path.stat().st_size > self._max_log_bytes
                 if stopped or timed_out or too_much:
+                    break
+                excess = watch.look(self._phase)
+                if excess is not None:
                     break
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(_POLL_S)
@@ -157,15 +165,23 @@ class ChildProcess:
         if stopped:
             return ChildOutcome(None, was_stopped=True)
         if timed_out:
-            return ChildOutcome(None, self._timeout(deadline_s))
+            return ChildOutcome(None, timeout(deadline_s, self._phase))
         if too_much:
-            return ChildOutcome(None, self._runaway_log())
-        if self._process.returncode == 0 and self._result_path.exists():
-            return ChildOutcome(json.loads(self._result_path.read_text()))
-        return ChildOutcome(None, self._crash(self._process.returncode))
+            return ChildOutcome(None, runaway_log(self._max_log_bytes, self._phase))
+        if excess is not None:
+            return ChildOutcome(None, excess)
+        if self._process.returncode == 0 and is_own_file(self._result_path):
+            with suppress(ValueError):
+                return ChildOutcome(json.loads(self._result_path.read_text()))
+        return ChildOutcome(None, crash(self._process.returncode, self._phase))
 
     def kill(self) -> None:
         """Ends the child and all that descends from it, and waits until it is gone."""
+        assert self._process.stdin is not None  # noqa: S101 - opened as a pipe
+        self._process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_BURIAL_S)
+        # A guardian that was killed or frozen, or waits for a process in the kernel's hands.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -198,48 +214,7 @@ class ChildProcess:
             if self.log_path.stat().st_size > self._max_log_bytes:
                 os.truncate(self.log_path, self._max_log_bytes)
                 with self.log_path.open("a") as log:
-                    log.write(f"\n[farm] the log is cut here, after {_size_text(self._max_log_bytes)}\n")
-
-    def _timeout(self, deadline_s: float) -> Failure:
-        return Failure(
-            FailureClass.TRANSIENT,
-            "DeadlineExceededError",
-            f"the attempt was stopped after {deadline_s:.0f} s"
-            + (f", in phase {self._phase}" if self._phase else ""),
-            hint="Allow more with --deadline, or make the build cheaper (a lower builder_optimization_level).",
-            phase=self._phase,
-            is_timeout=True,
-        )
-
-    def _runaway_log(self) -> Failure:
-        return Failure(
-            FailureClass.REFUSED,
-            "RunawayLog",
-            f"the toolchain wrote more than {_size_text(self._max_log_bytes)} of log",
-            hint="Its beginning is kept: `farm logs` shows what it repeats.",
-            phase=self._phase,
-        )
-
-    def _crash(self, code: int) -> Failure:
-        where = f" in phase {self._phase}" if self._phase else ""
-        if code >= 0:
-            what, hint = f"exited with status {code} and left no result", "The log has its last words."
-        else:
-            name = signal.Signals(-code).name
-            what = f"was killed by {name}"
-            hint = (
-                "Nobody here sent it: most likely the kernel, for want of memory (`dmesg` tells)."
-                if -code == signal.SIGKILL
-                else "The toolchain crashed; the log has its last words."
-            )
-        return Failure(
-            FailureClass.TRANSIENT,
-            "ChildCrashedError",
-            f"the child process {what}{where}",
-            hint=hint,
-            phase=self._phase,
-            is_crash=True,
-        )
+                    log.write(f"\n[farm] the log is cut here, after {size_text(self._max_log_bytes)}\n")
 
 
 class _Teller(threading.Thread):
@@ -284,5 +259,8 @@ def _kill_marked(mark: str) -> int:
     return found
 
 
-def _size_text(size_bytes: int) -> str:
-    return f"{size_bytes >> 20} MiB" if size_bytes >= 1 << 20 else f"{size_bytes} bytes"
+def _check_program(path: Path) -> None:
+    """Raises the OSError that starting a program would; a guardian can only tell of it in the log."""
+    path.stat()
+    if not os.access(path, os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import site
 import subprocess
 import sys
 import tempfile
@@ -82,6 +83,27 @@ def python_path(python: Path, code: Path) -> str:
     return os.pathsep.join([str(code), *(inherited_python_path() if is_own(python) else [])])
 
 
+def environment_of_child(python: Path, code: Path, folder: Path) -> dict[str, str]:
+    """What a child's environment has beside what it inherits; its home and temporary folder are made.
+
+    Args:
+        python: its interpreter.
+        code: folder that holds its packages.
+        folder: its own, in which it may write.
+    """
+    own = {"HOME": folder / "home", "TMPDIR": folder / "tmp"}
+    for place in own.values():
+        place.mkdir(mode=0o700, exist_ok=True)
+    return {
+        **{name: str(place) for name, place in own.items()},
+        "PYTHONPATH": python_path(python, code),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+        # The farm itself may be installed there, and with another home it would not be found.
+        **({"PYTHONUSERBASE": site.getuserbase()} if is_own(python) else {}),
+    }
+
+
 def probe_interpreter(python: Path, scratch: Path) -> Interpreter:
     """Asks an interpreter which toolchains it offers.
 
@@ -98,7 +120,7 @@ def probe_interpreter(python: Path, scratch: Path) -> Interpreter:
                 # Not where the user happens to be: Python 3.10 would import what lies there.
                 cwd=folder,
                 env=child_environment(
-                    {"PYTHONPATH": python_path(python, code_folder(scratch)), "PYTHONSAFEPATH": "1"}
+                    environment_of_child(python, code_folder(scratch), Path(folder).absolute())
                 ),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

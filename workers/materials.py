@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from farm.domain.digests import Digest, canonical_json
-from farm.domain.errors import NotFoundError
+from farm.domain.digests import canonical_json
 from farm.domain.identifiers import new_id
 from farm.domain.specs import shapes_at_batch
+from workers.confinement import make_read_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ REFERENCE_CACHE_BYTES = 2 << 30
 
 
 def place_model(store: ArtifactStore, model: Model, folder: Path, progress: Callable[[str], None]) -> Path:
-    """Writes a model's files into a fresh folder, as real files, verified; the graph's path.
+    """Writes a model's files into a fresh folder, as real files, verified, read-only; the graph's path.
 
     Raises:
         NotFoundError: the store has lost one.
@@ -40,6 +40,7 @@ def place_model(store: ArtifactStore, model: Model, folder: Path, progress: Call
         path.parent.mkdir(parents=True, exist_ok=True)
         progress(f"fetching {file.name}")
         store.fetch(file.digest, path)
+    make_read_only(folder)
     return folder / model.files[0].name
 
 
@@ -141,19 +142,3 @@ def _remove_whole(folder: Path) -> None:
     with suppress(OSError):
         folder.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
-
-
-def lend_timing_cache(
-    database: Database, store: ArtifactStore, job: Job, flags: str, path: Path
-) -> Path | None:
-    """Writes the timing cache of the target to a file, if there is one."""
-    with database.reading() as transaction:
-        digest: Digest | None = transaction.engines.timing_cache(job.target, flags)
-    if digest is None:
-        return None
-    try:
-        store.fetch(digest, path)
-    except NotFoundError:
-        # Only time is lost without it.
-        return None
-    return path

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import UnsupportedTargetError
+from farm.logs import configure_logging
 from farm.settings import own_environment
 from workers.agent import RunningWorker, offer_of
 
@@ -38,7 +39,7 @@ def serve_devices(
     Raises:
         UnsupportedTargetError: no toolchain here serves any of the devices.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    configure_logging(farm.settings)
     offers, reasons = [], []
     for device in devices:
         try:

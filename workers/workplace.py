@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from farm.bootstrap import Farm
     from farm.domain.jobs import Failure
     from farm.domain.targets import Device, ToolchainId
+    from farm.storage.signing import Signer
     from workers.pulse import Pulse
 
 
@@ -32,6 +33,7 @@ class Workplace:
         code: folder that holds the packages of a child.
         stopping: set when the worker is told to stop.
         pulse: how it says that it lives.
+        signer: the key that signs what it builds.
     """
 
     farm: Farm
@@ -43,6 +45,7 @@ class Workplace:
     code: Path
     stopping: threading.Event
     pulse: Pulse
+    signer: Signer
 
 
 class StoppedError(Exception):

@@ -45,6 +45,9 @@ class Engine:
         runs: newest last.
         signed: the manifest that its worker signed; none if a release before 0.2 filed it.
         is_key_revoked: whether the key that signed it does not count any more.
+        pinned_at: since when garbage collection must keep it; none if it need not.
+        pin_reason: why.
+        retired_at: since when its bytes are given up; its measurements stay.
     """
 
     id: int
@@ -60,6 +63,9 @@ class Engine:
     runs: tuple[Run, ...] = ()
     signed: SignedManifest | None = None
     is_key_revoked: bool = False
+    pinned_at: datetime | None = None
+    pin_reason: str = ""
+    retired_at: datetime | None = None
 
     @property
     def is_signed(self) -> bool:

@@ -66,7 +66,8 @@ class BucketUrl:
         parts = prefix.split("/") if prefix else []
         if not all(_PART.fullmatch(part) and part not in (".", "..") for part in parts):
             raise InvalidRequestError(
-                f"{prefix!r} can not be the prefix of keys", hint="Letters, digits, and _ . - between slashes."
+                f"{prefix!r} can not be the prefix of keys",
+                hint="Letters, digits, and _ . - between slashes.",
             )
         return cls(bucket, prefix)
 

@@ -52,16 +52,20 @@ def find_engine(transaction: Transaction, query: FetchQuery) -> tuple[ModelName,
         InvalidRequestError: several precisions fit, so one must be named.
     """
     name = transaction.models.named(query.model)
-    engines = transaction.engines.engines(model_sha256=name.model_sha256)
+    known = transaction.engines.engines(model_sha256=name.model_sha256, with_retired=True)
+    engines = [engine for engine in known if engine.retired_at is None]
     slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
+    wanted_types = _wanted_types(query, {slug: type_ for type_, slug in slugs.items()})
+    fitting = [engine for engine in engines if _misfits(engine, query, wanted_types) == []]
+    retired = [e for e in known if e.retired_at is not None and _misfits(e, query, wanted_types) == []]
+    if retired and not fitting:
+        raise _is_retired(name, retired[-1], slugs)
     if not engines:
         raise NoEngineFitsError(
             f"no engine of {name.name}@{name.version} is built yet",
             hint=_older_versions(transaction, name)
             or "`farm submit` builds it; `farm status` shows what is under way.",
         )
-    wanted_types = _wanted_types(query, {slug: type_ for type_, slug in slugs.items()})
-    fitting = [engine for engine in engines if _misfits(engine, query, wanted_types) == []]
     if not fitting:
         raise _no_fit(name, engines, query, wanted_types, slugs)
     precisions = sorted({engine.spec.precision for engine in fitting})
@@ -146,6 +150,17 @@ def _no_fit(
         hint = f"`farm submit` builds one that fits; `farm engines {name.name}` lists all there are."
     return NoEngineFitsError(
         f"no engine of {name.name}@{name.version} fits {asked}; there are: {there}", hint=hint
+    )
+
+
+def _is_retired(name: ModelName, engine: Engine, slugs: dict[DeviceType, str]) -> NoEngineFitsError:
+    assert engine.retired_at is not None  # noqa: S101 - chosen by it
+    spec = engine.spec
+    return NoEngineFitsError(
+        f"the engine of {name.name}@{name.version} for {slugs[spec.target.device_type]} · "
+        f"{spec.target.toolchain} · {spec.precision} was retired on {engine.retired_at:%Y-%m-%d %H:%M} UTC: "
+        f"its bytes are gone",
+        hint="`farm submit` builds it anew; `farm pin` keeps an engine from being retired.",
     )
 
 

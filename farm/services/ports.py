@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from farm.domain.digests import Digest
     from farm.domain.fairness import Lane, Share
     from farm.domain.filing import Engine, HistoryEntry, SigningKey
+    from farm.domain.garbage import RetireQuery
     from farm.domain.jobs import AttemptState, Failure, JobState, Phase
     from farm.domain.manifests import SignedManifest
     from farm.domain.models import Model
     from farm.domain.specs import BuildSpec
+    from farm.domain.stores import Leftovers, StoredArtifact
     from farm.domain.targets import Device, DeviceType, Target, ToolchainId
     from farm.domain.timing_caches import CacheKey, CacheUse, FiledCache
     from farm.domain.toolchains import ToolchainDescription
@@ -220,8 +222,8 @@ class EngineFiles(Protocol):
     def get(self, engine_id: int) -> Engine:
         """An engine by its number. Raises NotFoundError."""
 
-    def engines(self, *, model_sha256: str | None = None) -> list[Engine]:
-        """Engines with their runs, oldest first."""
+    def engines(self, *, model_sha256: str | None = None, with_retired: bool = False) -> list[Engine]:
+        """Engines with their runs, oldest first; retired ones on request."""
 
     def file(self, job: Job, attempt: Attempt, outcome: AttemptOutcome) -> int:
         """Files what an attempt made; the engine's number."""
@@ -256,6 +258,34 @@ class SignatureChecker(Protocol):
         """Raises UntrustedEngineError unless a trusted key signed just this manifest."""
 
 
+class GarbageRecords(Protocol):
+    """What nothing refers to any more, and engines that are given up."""
+
+    def referenced(self) -> set[str]:
+        """The digests of all artifacts that something refers to."""
+
+    def kinds(self) -> dict[str, str]:
+        """What every artifact is that was ever noted, by digest."""
+
+    def condemn(self, digests: Sequence[Digest]) -> set[str]:
+        """Marks those of some artifacts as deleted that nothing refers to; these."""
+
+    def retirable(self, query: RetireQuery) -> list[int]:
+        """The numbers of engines that may be retired: no pinned one, and none that a live job needs."""
+
+    def retire(self, engine_id: int) -> bool:
+        """Gives up an engine's bytes; false if it was pinned, or is needed, by now."""
+
+    def engine_id(self, word: str) -> int:
+        """The engine of a number, or of a digest's first digits. Raises NotFoundError."""
+
+    def pin(self, engine_id: int, reason: str) -> None:
+        """Keeps an engine whatever its age. Raises ConflictError if it is retired."""
+
+    def unpin(self, engine_id: int) -> bool:
+        """Lets an engine go when its time comes; false if it was not pinned."""
+
+
 class Transaction(Protocol):
     """One transaction: everything in it happens, or nothing."""
 
@@ -283,6 +313,10 @@ class Transaction(Protocol):
     def keys(self) -> SigningKeys:
         """Keys that sign engines."""
 
+    @property
+    def garbage(self) -> GarbageRecords:
+        """What nothing refers to any more."""
+
     def now(self) -> datetime:
         """The database's clock, which is the only one."""
 
@@ -309,11 +343,26 @@ class ArtifactStore(Protocol):
     def has(self, digest: Digest) -> bool:
         """Whether the bytes are there, in their full size."""
 
+    def touch(self, digest: Digest) -> bool:
+        """As `has`; if so, they count as kept at this moment. False where only keeping them anew would do that."""
+
     def chunks(self, digest: Digest) -> Iterator[bytes]:
         """The bytes in chunks. Raises CorruptArtifactError at the end if they are not the digest's."""
 
     def fetch(self, digest: Digest, destination: Path, progress: Callable[[int], None] | None = None) -> None:
         """Writes the bytes to a file, which appears complete and verified or not at all."""
+
+    def now(self) -> datetime:
+        """The store's own clock, by which it says when an artifact was kept."""
+
+    def listing(self) -> Iterator[StoredArtifact]:
+        """Every artifact there is."""
+
+    def remove(self, digest: Digest, kept_before: datetime) -> bool:
+        """Removes an artifact, unless somebody kept or touched it since; whether it did."""
+
+    def clear_leftovers(self, left_before: datetime, *, dry_run: bool = False) -> Leftovers:
+        """Removes what writers that were killed before a moment left; what it found."""
 
 
 class JobQueue(Protocol):

@@ -48,7 +48,8 @@ def keep_model(store: ArtifactStore, model: Model, folder: Path, progress: Calla
         InvalidRequestError: a file changed since it was read.
     """
     for file in model.files:
-        if store.has(file.digest):
+        # Also tells garbage collection that somebody is about to refer to it.
+        if store.touch(file.digest):
             continue
         progress(f"storing {file.name}")
         if store.put_file(folder / file.name) != file.digest:

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from farm.domain.digests import CHUNK_BYTES, Digest, digest_of_bytes, digest_of_chunks, chunks_of
+from farm.domain.digests import CHUNK_BYTES, Digest, chunks_of, digest_of_bytes, digest_of_chunks
 from farm.domain.errors import CorruptArtifactError, FarmError, NotFoundError, StoreUnavailableError
 from farm.domain.stores import Leftovers, StoredArtifact
 from farm.storage.bucket_client import PATIENCE_S, no_bucket, open_bucket, translated
@@ -34,6 +34,7 @@ _TOUCHED, _REMOVING = "touched/", "removing/"
 #: longer than the second for one whose process was killed.
 _REMOVAL_S, _REMOVAL_IS_DEAD_S = 15.0, 60.0
 _POLL_S = 0.2
+_TRIES = 5
 
 
 class ArtifactBucket:
@@ -185,12 +186,12 @@ class ArtifactBucket:
             StoreUnavailableError: the store is missing, or does not answer.
         """
         self._must_be_made()
-        touched = {found["path"][len(_TOUCHED) :]: found for found in self._list(_TOUCHED)}
+        touched = {meta["path"][len(_TOUCHED) :]: meta["last_modified"] for meta in self._list(_TOUCHED)}
         for found in self._list():
             name = found["path"].rpartition("/")[2]
             if len(name) == 64 and found["path"] == key_of(name):
-                kept_at = max(found["last_modified"], *(f["last_modified"] for f in filter(None, [touched.get(name)])))
-                yield StoredArtifact(Digest(name, found["size"]), kept_at)
+                latest = max(found["last_modified"], touched.get(name, found["last_modified"]))
+                yield StoredArtifact(Digest(name, found["size"]), latest)
 
     def remove(self, digest: Digest, kept_before: datetime) -> bool:
         """Removes an artifact that nobody kept or touched since; false if somebody did.
@@ -206,6 +207,8 @@ class ArtifactBucket:
         self._write(mark, b"")
         try:
             found = [self._head(key), self._head(_TOUCHED + digest.sha256)]
+            if found[0] is None:
+                return False
             if any(meta is not None and meta["last_modified"] >= kept_before for meta in found):
                 return False
             if time.monotonic() - begin > _REMOVAL_S:
@@ -233,14 +236,18 @@ class ArtifactBucket:
 
     def _put(self, digest: Digest, upload: Callable[[], None]) -> None:
         self._must_be_made()
-        while not self.touch(digest):
-            try:
+        if self.touch(digest):
+            return
+        for _ in range(_TRIES):
+            # Missing in mid-upload: it was removed between two requests.
+            with suppress(FileNotFoundError):
                 upload()
-            except FileNotFoundError:
-                # It was removed between two requests of the upload.
-                continue
-            if self._outlived_removal(digest):
-                return
+                if self._outlived_removal(digest):
+                    return
+        raise StoreUnavailableError(
+            f"the artifact store {self.url} lost {digest.short} as soon as it was kept",
+            hint="Does something else than `farm gc` remove objects there?",
+        )
 
     def _outlived_removal(self, digest: Digest) -> bool:
         """Whether an object that was just kept or touched is there, once nobody is removing it."""
@@ -260,7 +267,8 @@ class ArtifactBucket:
     def _missing(self, digest: Digest) -> NotFoundError:
         self._must_be_made()
         return NotFoundError(
-            f"the artifact store {self.url} has no {digest.short}", hint="It was removed; rebuild what it was."
+            f"the artifact store {self.url} has no {digest.short}",
+            hint="It was removed; rebuild what it was.",
         )
 
     def _wrong_size(self, digest: Digest, size_bytes: int) -> CorruptArtifactError:

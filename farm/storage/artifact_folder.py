@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import secrets
@@ -18,9 +17,14 @@ from farm.domain.errors import (
     NotFoundError,
     StoreUnavailableError,
 )
+from farm.storage import folder_removal
+from farm.storage.store_errors import destination_error, store_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+
+    from farm.domain.stores import Leftovers, StoredArtifact
 
 _INCOMING = "incoming"
 
@@ -42,7 +46,7 @@ class ArtifactFolder:
             StoreUnavailableError: it can not be made.
         """
         with self._translated():
-            (self.root / _INCOMING).mkdir(parents=True, exist_ok=True)
+            self._incoming.mkdir(parents=True, exist_ok=True)
 
     def put_file(self, path: Path) -> Digest:
         """Keeps a file's bytes.
@@ -73,6 +77,23 @@ class ArtifactFolder:
         except OSError:
             return False
 
+    def touch(self, digest: Digest) -> bool:
+        """As `has`; if so, they count as kept at this moment. False as well where only their owner could say so.
+
+        Raises:
+            StoreUnavailableError: the store can not be written.
+        """
+        if not self.has(digest):
+            return False
+        try:
+            # Fails if a removal has taken the file away since.
+            os.utime(self.path_of(digest))
+        except (FileNotFoundError, PermissionError):
+            return False
+        except OSError as error:
+            raise store_error(self.root, error) from error
+        return True
+
     def path_of(self, digest: Digest) -> Path:
         """Where the bytes lie, or would."""
         return self.root / digest.sha256[:2] / digest.sha256[2:4] / digest.sha256
@@ -87,6 +108,8 @@ class ArtifactFolder:
         """
         seen, size = hashlib.sha256(), 0
         path = self.path_of(digest)
+        if not path.exists():
+            folder_removal.put_back(path, self._incoming)
         try:
             with path.open("rb") as stream:
                 for chunk in chunks_of(stream):
@@ -125,14 +148,55 @@ class ArtifactFolder:
                 if progress is not None:
                     progress(done)
 
+    # What garbage collection asks for
+
+    def now(self) -> datetime:
+        """The clock of the store's file system, which may be another host's.
+
+        Raises:
+            StoreUnavailableError: the store is missing or can not be written.
+        """
+        with self._translated():
+            return folder_removal.clock(self._incoming)
+
+    def listing(self) -> Iterator[StoredArtifact]:
+        """Every artifact there is.
+
+        Raises:
+            StoreUnavailableError: the store is missing or can not be read.
+        """
+        with self._translated():
+            yield from folder_removal.listing(self.root)
+
+    def remove(self, digest: Digest, kept_before: datetime) -> bool:
+        """Removes an artifact that nobody kept or touched since; false if somebody did.
+
+        Raises:
+            StoreUnavailableError: the store can not be written.
+        """
+        with self._translated():
+            return folder_removal.remove(self.path_of(digest), self._incoming, kept_before)
+
+    def clear_leftovers(self, left_before: datetime, *, dry_run: bool = False) -> Leftovers:
+        """Removes temporary files of killed writers, and ends removals of a killed collection.
+
+        Raises:
+            StoreUnavailableError: the store can not be written.
+        """
+        with self._translated():
+            return folder_removal.clear_leftovers(self._incoming, self.path_of, left_before, dry_run=dry_run)
+
+    @property
+    def _incoming(self) -> Path:
+        return self.root / _INCOMING
+
     def _put(self, chunks: Iterable[bytes]) -> Digest:
         seen, size = hashlib.sha256(), 0
         with self._translated():
-            incoming = self.root / _INCOMING
             if self.root.is_dir():
                 # Only below a folder that is there: a store that is not mounted must not be made anew.
-                incoming.mkdir(exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=incoming)
+                self._incoming.mkdir(exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=self._incoming)
             try:
                 with os.fdopen(descriptor, "wb") as stream:
                     for chunk in chunks:
@@ -155,9 +219,10 @@ class ArtifactFolder:
         try:
             os.link(temporary, final)
         except FileExistsError:
-            if self.has(digest):
+            if self.touch(digest):
                 return
-            # A file of another size under this name is damage: the good bytes take its place.
+            # A file of another size under this name is damage, and another user's file can not be touched: the
+            # good bytes take its place.
             temporary.replace(final)
         _sync_folder(final.parent)
         if is_new_folder:
@@ -180,7 +245,7 @@ class ArtifactFolder:
         try:
             yield
         except OSError as error:
-            raise _store_error(self.root, error) from error
+            raise store_error(self.root, error) from error
 
 
 @contextmanager
@@ -195,12 +260,7 @@ def _appearing(destination: Path) -> Iterator[BinaryIO]:
             os.fsync(stream.fileno())
         partial.replace(destination)
     except OSError as error:
-        if not destination.parent.is_dir():
-            raise StoreUnavailableError(
-                f"{destination} can not be written: there is no folder {destination.parent}",
-                hint="Make the folder first.",
-            ) from error
-        raise _store_error(destination, error) from error
+        raise destination_error(destination, error) from error
     finally:
         with suppress(OSError):
             partial.unlink()
@@ -213,15 +273,3 @@ def _sync_folder(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _store_error(place: Path, error: OSError) -> StoreUnavailableError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreUnavailableError(f"no space left at {place}", hint="Free some space, then try again.")
-    if error.errno == errno.ENOENT:
-        return StoreUnavailableError(
-            f"{place} is missing", hint="Is it mounted? FARM_STORE says where the store is."
-        )
-    return StoreUnavailableError(
-        f"{place} can not be written: {error.strerror}", hint="Check its owner and mode."
-    )

@@ -14,7 +14,7 @@ from farm.domain.errors import InvalidRequestError, StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from obstore.store import S3Store
+    from obstore.store import RetryConfig, S3Store
 
     from farm.domain.stores import BucketUrl
 
@@ -78,7 +78,11 @@ def open_bucket(url: BucketUrl, access: Mapping[str, str], patience_s: float = P
             hint="pip install 'engine-farm[s3]'",
         ) from error
     config = s3_config(access)
-    backoff = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=3), "base": 2}
+    retries: RetryConfig = {
+        "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=3), "base": 2},
+        "max_retries": _RETRIES,
+        "retry_timeout": timedelta(seconds=patience_s),
+    }
     options: dict[str, Any] = {
         # Plain HTTP only where the operator wrote it into the endpoint.
         "allow_http": config.get("aws_endpoint", "").startswith("http://"),
@@ -95,11 +99,7 @@ def open_bucket(url: BucketUrl, access: Mapping[str, str], patience_s: float = P
             prefix=url.prefix or None,
             config=config,  # type: ignore[arg-type]
             client_options=options,  # type: ignore[arg-type]
-            retry_config={
-                "backoff": backoff,
-                "max_retries": _RETRIES,
-                "retry_timeout": timedelta(seconds=patience_s),
-            },  # type: ignore[typeddict-item]
+            retry_config=retries,
         )
     except OSError as error:
         raise InvalidRequestError(f"AWS_CA_BUNDLE names {bundle}, which can not be read") from error

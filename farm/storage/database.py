@@ -18,6 +18,7 @@ from farm.storage.columns import DatabaseNow, json_text
 from farm.storage.sql_caches import SqlTimingCaches
 from farm.storage.sql_engines import SqlEngineFiles
 from farm.storage.sql_fleet import SqlFleetCatalog
+from farm.storage.sql_garbage import SqlGarbageRecords
 from farm.storage.sql_jobs import SqlJobLedger
 from farm.storage.sql_keys import SqlSigningKeys
 from farm.storage.sql_models import SqlModelCatalog
@@ -49,6 +50,7 @@ class SqlTransaction:
         self.engines = SqlEngineFiles(connection)
         self.caches = SqlTimingCaches(connection)
         self.keys = SqlSigningKeys(connection)
+        self.garbage = SqlGarbageRecords(connection)
 
     def now(self) -> datetime:
         """The database's clock."""

@@ -31,6 +31,9 @@ def engine_from_row(row: Row[Any], runs: tuple[Run, ...]) -> Engine:
         runs=runs,
         signed=_signed(row),
         is_key_revoked=row.key_revoked_at is not None,
+        pinned_at=row.pinned_at,
+        pin_reason=row.pin_reason,
+        retired_at=row.retired_at,
     )
 
 

@@ -98,7 +98,11 @@ GRANTS: Mapping[str, Mapping[str, Rights]] = {
         ),
     },
     # What was made: the worker's. Nobody changes or removes an engine, a run or a measurement.
-    "artifacts": {SUBMITTER: _ADD, WORKER: Rights(insert=True, update=("deleted_at",))},
+    # Bytes that were collected as garbage and come back are noted as there again.
+    "artifacts": {
+        SUBMITTER: Rights(insert=True, update=("deleted_at",)),
+        WORKER: Rights(insert=True, update=("deleted_at",)),
+    },
     "attempts": {
         WORKER: Rights(
             insert=True,

@@ -17,7 +17,8 @@ from farm.storage.job_rows import (
     queue_deadline,
     request_from_json,
 )
-from farm.storage.rows import failure_values, insert_once
+from farm.storage.rows import failure_values
+from farm.storage.sql_artifacts import note_artifact
 from farm.storage.sql_claims import is_in
 from farm.storage.tables import artifacts, attempts, jobs, log_chunks, worker_targets, workers
 
@@ -135,14 +136,7 @@ class SqlAttempts:
         )
         self._fence(attempt, moved.rowcount)
         if log is not None:
-            insert_once(
-                self._connection,
-                artifacts,
-                sha256=log.sha256,
-                size_bytes=log.size_bytes,
-                kind="log",
-                created_at=now,
-            )
+            note_artifact(self._connection, log, "log")
             self._connection.execute(delete(log_chunks).where(log_chunks.c.attempt_id == attempt.id))
         self._connection.execute(
             update(attempts)

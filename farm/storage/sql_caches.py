@@ -11,6 +11,7 @@ from farm.domain.targets import Target, ToolchainId
 from farm.domain.timing_caches import CacheKey, CacheUse, FiledCache
 from farm.storage.columns import DatabaseNow
 from farm.storage.rows import insert_once
+from farm.storage.sql_artifacts import note_artifact
 from farm.storage.sql_fleet import SqlFleetCatalog
 from farm.storage.tables import artifacts, attempts, device_types, jobs, timing_caches, toolchains
 
@@ -45,14 +46,7 @@ class SqlTimingCaches:
 
     def replace(self, key: CacheKey, expected: Digest | None, new: Digest) -> bool:
         """Files a cache in place of the expected one, or of none; false if something else is filed."""
-        insert_once(
-            self._connection,
-            artifacts,
-            sha256=new.sha256,
-            size_bytes=new.size_bytes,
-            kind="timing-cache",
-            created_at=DatabaseNow(),
-        )
+        note_artifact(self._connection, new, "timing-cache")
         if expected is None:
             return insert_once(
                 self._connection,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import false, insert, or_, select, update
 
 from farm.domain.benchmarks import LatencySummary, Measurement
 from farm.domain.digests import Digest, digest_of_json
@@ -13,6 +13,7 @@ from farm.domain.filing import Engine, HistoryEntry, Run
 from farm.storage.columns import DatabaseNow
 from farm.storage.engine_rows import engine_from_row, measurement_from_row, run_from_row, signature_values
 from farm.storage.rows import insert_once
+from farm.storage.sql_artifacts import note_artifact
 from farm.storage.sql_fleet import SqlFleetCatalog
 from farm.storage.tables import (
     artifacts,
@@ -43,7 +44,7 @@ class SqlEngineFiles:
 
     def find(self, spec: BuildSpec) -> Engine | None:
         """The engine under a key."""
-        found = self._engines(engines.c.spec_sha256 == spec.digest.sha256)
+        found = self._engines(engines.c.spec_sha256 == spec.digest.sha256, engines.c.retired_at.is_(None))
         return found[0] if found else None
 
     def get(self, engine_id: int) -> Engine:
@@ -57,24 +58,31 @@ class SqlEngineFiles:
             raise NotFoundError(f"there is no engine {engine_id}")
         return found[0]
 
-    def engines(self, *, model_sha256: str | None = None) -> list[Engine]:
-        """Engines with their runs, oldest first."""
-        return self._engines(*([] if model_sha256 is None else [engines.c.model_sha256 == model_sha256]))
+    def engines(self, *, model_sha256: str | None = None, with_retired: bool = False) -> list[Engine]:
+        """Engines with their runs, oldest first; retired ones on request."""
+        return self._engines(
+            *([] if model_sha256 is None else [engines.c.model_sha256 == model_sha256]),
+            *([] if with_retired else [engines.c.retired_at.is_(None)]),
+        )
 
     def file(self, job: Job, attempt: Attempt, outcome: AttemptOutcome) -> int:
         """Files what an attempt made; the engine's number.
 
         The unique key on the spec makes the first one the winner; an engine that is filed already
-        keeps its bytes, and only the run is added. One without a signature that counts gives way to one with.
+        keeps its bytes, and only the run is added. One without a signature that counts gives way to one with,
+        and one that was retired to any.
         """
         if outcome.engine is not None:
             self.add_artifact(outcome.engine, "engine")
-            values: dict[str, Any] = {
+            # What the key says, and what it does not.
+            keyed: dict[str, Any] = {
                 "spec": job.spec.as_json(),
                 "model_sha256": job.spec.model_sha256,
                 "device_type_id": self._fleet.device_type_id(job.spec.target.device_type),
                 "toolchain_id": self._fleet.toolchain_id(job.spec.target.toolchain),
                 "precision": job.spec.precision,
+            }
+            made: dict[str, Any] = {
                 "artifact_sha256": outcome.engine.sha256,
                 "job_id": job.id,
                 "attempt_id": attempt.id,
@@ -86,12 +94,16 @@ class SqlEngineFiles:
                 "unverified_reason": outcome.unverified_reason,
                 "created_at": DatabaseNow(),
                 **signature_values(outcome.signed),
+                "retired_at": None,
             }
             key = job.spec.digest.sha256
-            if not insert_once(self._connection, engines, spec_sha256=key, **values) and outcome.signed:
+            if not insert_once(self._connection, engines, spec_sha256=key, **keyed, **made):
                 # One that nobody would hand out any more gives way; its runs stay.
+                gives_way = or_(
+                    engines.c.retired_at.is_not(None), _is_unsigned() if outcome.signed else false()
+                )
                 self._connection.execute(
-                    update(engines).where(engines.c.spec_sha256 == key, _gives_way()).values(**values)
+                    update(engines).where(engines.c.spec_sha256 == key, gives_way).values(**made)
                 )
         engine = self.find(job.spec)
         if engine is None:
@@ -110,7 +122,7 @@ class SqlEngineFiles:
             if version.model_sha256 in seen:
                 continue
             seen.add(version.model_sha256)
-            for engine in self.engines(model_sha256=version.model_sha256):
+            for engine in self.engines(model_sha256=version.model_sha256, with_retired=True):
                 found += [
                     HistoryEntry(name, version.version, engine, run, measurement)
                     for run in engine.runs
@@ -133,14 +145,7 @@ class SqlEngineFiles:
 
     def add_artifact(self, digest: Digest, kind: str) -> None:
         """Notes what an artifact of the store is."""
-        insert_once(
-            self._connection,
-            artifacts,
-            sha256=digest.sha256,
-            size_bytes=digest.size_bytes,
-            kind=kind,
-            created_at=DatabaseNow(),
-        )
+        note_artifact(self._connection, digest, kind)
 
     def _file_run(self, engine_id: int, job: Job, attempt: Attempt, outcome: AttemptOutcome) -> None:
         if outcome.samples is not None:
@@ -206,7 +211,7 @@ class SqlEngineFiles:
         return found
 
 
-def _gives_way() -> ColumnElement[bool]:
+def _is_unsigned() -> ColumnElement[bool]:
     revoked = select(signing_keys.c.id).where(signing_keys.c.revoked_at.is_not(None))
     return or_(engines.c.signature == "", engines.c.signing_key.in_(revoked))
 

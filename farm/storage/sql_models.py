@@ -13,7 +13,8 @@ from farm.domain.suggestions import did_you_mean
 from farm.domain.work import ModelName
 from farm.storage.columns import DatabaseNow, storable_text
 from farm.storage.rows import insert_once
-from farm.storage.tables import artifacts, model_names, models
+from farm.storage.sql_artifacts import note_artifact
+from farm.storage.tables import model_names, models
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
@@ -29,15 +30,9 @@ class SqlModelCatalog:
 
     def add(self, model: Model) -> None:
         """Files a model; the same content twice is the same model."""
-        for file in model.files:
-            insert_once(
-                self._connection,
-                artifacts,
-                sha256=file.digest.sha256,
-                size_bytes=file.digest.size_bytes,
-                kind="model",
-                created_at=DatabaseNow(),
-            )
+        # In the order of their digests: two models that share files wait for each other, but never in a circle.
+        for file in sorted(model.files, key=lambda file: file.digest):
+            note_artifact(self._connection, file.digest, "model")
         insert_once(
             self._connection,
             models,

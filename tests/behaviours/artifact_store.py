@@ -12,6 +12,7 @@ from tests.factories import a_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from pathlib import Path
 
     from farm.services.ports import ArtifactStore
@@ -26,6 +27,7 @@ class ArtifactStoreBehaviour:
     Fixtures to give:
         store: an empty one that can be written.
         spoil: `spoil(digest, data)` puts other bytes in place of an artifact's, behind the store's back.
+        later: `later()` lets the store's clock go on, and tells the moment.
     """
 
     def test_kept_bytes_are_found_by_their_digest(self, store: ArtifactStore) -> None:
@@ -121,3 +123,67 @@ class ArtifactStoreBehaviour:
         assert not store.has(digest)
         store.put_bytes(b"engine")
         assert b"".join(store.chunks(digest)) == b"engine"
+
+    def test_touching_tells_whether_the_bytes_are_there(self, store: ArtifactStore) -> None:
+        digest = store.put_bytes(b"engine")
+        assert store.touch(digest)
+        assert not store.touch(a_digest("never kept"))
+        assert not store.touch(Digest(digest.sha256, digest.size_bytes + 1))
+        assert b"".join(store.chunks(digest)) == b"engine"
+
+    def test_the_listing_names_every_artifact_once(self, store: ArtifactStore, tmp_path: Path) -> None:
+        begin = store.now()
+        (tmp_path / "long").write_bytes(LONG)
+        kept = {store.put_bytes(b"engine"), store.put_bytes(b""), store.put_file(tmp_path / "long")}
+        store.put_bytes(b"engine")
+        found = list(store.listing())
+        assert {item.digest for item in found} == kept
+        assert len(found) == len(kept)
+        assert all(begin <= item.kept_at <= store.now() for item in found)
+
+    def test_what_was_removed_is_gone_and_can_be_kept_again(
+        self, store: ArtifactStore, later: Callable[[], datetime], tmp_path: Path
+    ) -> None:
+        digest = store.put_bytes(b"engine")
+        assert store.remove(digest, later())
+        assert not store.has(digest)
+        assert list(store.listing()) == []
+        with pytest.raises(NotFoundError):
+            store.fetch(digest, tmp_path / "engine.plan")
+        assert not store.remove(digest, later())
+        assert store.put_bytes(b"engine") == digest
+        assert b"".join(store.chunks(digest)) == b"engine"
+
+    def test_what_was_kept_since_is_not_removed(
+        self, store: ArtifactStore, later: Callable[[], datetime]
+    ) -> None:
+        moment = later()
+        digest = store.put_bytes(b"engine")
+        assert not store.remove(digest, moment)
+        assert b"".join(store.chunks(digest)) == b"engine"
+
+    @pytest.mark.parametrize("way", ["touched", "kept again", "kept again as a file"])
+    def test_what_was_wanted_again_since_is_not_removed(
+        self, store: ArtifactStore, later: Callable[[], datetime], tmp_path: Path, way: str
+    ) -> None:
+        digest = store.put_bytes(b"engine")
+        (tmp_path / "engine.plan").write_bytes(b"engine")
+        moment = later()
+        again = {
+            "touched": lambda: store.touch(digest),
+            "kept again": lambda: store.put_bytes(b"engine"),
+            "kept again as a file": lambda: store.put_file(tmp_path / "engine.plan"),
+        }
+        again[way]()
+        assert [item.kept_at >= moment for item in store.listing()] == [True]
+        assert not store.remove(digest, moment)
+        assert b"".join(store.chunks(digest)) == b"engine"
+        assert store.remove(digest, later())
+
+    def test_a_store_that_nobody_was_killed_in_has_no_leftovers(
+        self, store: ArtifactStore, later: Callable[[], datetime]
+    ) -> None:
+        digest = store.put_bytes(b"engine")
+        found = store.clear_leftovers(later())
+        assert (found.count, found.size_bytes) == (0, 0)
+        assert store.has(digest)

@@ -1,4 +1,4 @@
-"""What every file of engines must do: one engine per key, runs beside it, and the builders' caches."""
+"""What every file of engines must do: one engine per key, and runs beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from tests.behaviours.given import (
     given_a_finished_job,
     given_a_model,
     given_a_running_job,
-    given_a_second_device,
     later,
 )
 from tests.factories import (
@@ -33,7 +32,6 @@ from tests.factories import (
 if TYPE_CHECKING:
     from farm.domain.filing import Engine, HistoryEntry
     from farm.domain.specs import BuildSpec
-    from farm.domain.targets import Target
     from farm.services.ports import Database
 
 
@@ -195,27 +193,7 @@ class EngineFilesBehaviour:
                 found = transaction.engines.history(name="resnet", since=since, include_tainted=False)
                 assert [entry.measurement.batch for entry in found] == batches
 
-    # Caches and artifacts.
-
-    def test_there_is_no_timing_cache_at_first(self, database: Database) -> None:
-        assert timing_cache(database) is None
-
-    def test_the_last_timing_cache_is_lent_out(self, database: Database) -> None:
-        for content in ("old", "new"):
-            with database.transaction() as transaction:
-                transaction.engines.keep_timing_cache(a_target(), "fp16", a_digest(content))
-        assert timing_cache(database) == a_digest("new")
-
-    def test_timing_caches_of_other_flags_and_targets_stay_apart(self, database: Database) -> None:
-        given_a_second_device(database)
-        other = a_target(device_type=an_l4())
-        with database.transaction() as transaction:
-            transaction.engines.keep_timing_cache(a_target(), "fp16", a_digest("cache"))
-            transaction.engines.keep_timing_cache(other, "fp16", a_digest("cache of an L4"))
-        with database.transaction() as transaction:
-            assert transaction.engines.timing_cache(a_target(), "fp32") is None
-        assert timing_cache(database, other) == a_digest("cache of an L4")
-        assert timing_cache(database) == a_digest("cache")
+    # Artifacts.
 
     def test_a_noted_artifact_is_found_by_its_sha256(self, database: Database) -> None:
         digest = a_digest("samples")
@@ -253,9 +231,3 @@ def history(database: Database, name: str) -> list[HistoryEntry]:
     """The whole history of a name."""
     with database.reading() as transaction:
         return transaction.engines.history(name=name, since=None, include_tainted=False)
-
-
-def timing_cache(database: Database, target: Target | None = None) -> object:
-    """The timing cache for fp16."""
-    with database.transaction() as transaction:
-        return transaction.engines.timing_cache(target or a_target(), "fp16")

@@ -32,9 +32,11 @@ def fleet(
             "FARM_BROKER_URL": redis_server.url,
             "FARM_STORE": str(tmp_path / "store"),
             "FARM_LEASE_S": "3",
+            "FARM_SIGNING_KEY": str(tmp_path / "signing.key"),
         },
     )
     farm.run("db", "upgrade")
+    farm.run("keys", "new", tmp_path / "signing.key", "--trust", "--note", "the fleet")
     yield farm
     postgres_server.dropdb(url)
 

@@ -27,6 +27,7 @@ from farm.services.submit import SubmitOrder, keep_model, submit_plan
 from farm.settings import Settings, read_settings
 from farm.storage.database import SqlDatabase
 from farm.storage.onnx_files import read_model
+from farm.storage.signing import make_signer
 from tests.fake_toolchain.toolchain import DESCRIPTION
 from workers.agent import Offer, RunningWorker, offer_of
 from workers.device_lock import DEFAULT_LOCK_FOLDER
@@ -80,6 +81,12 @@ class Fake:
     def does(self, *script: str) -> None:
         """What the builds do, one after the other."""
         (self.control / "script").write_text("\n".join(script))
+
+    def keeps_caches(self, *, merging: str = "") -> None:
+        """From now on builds use timing caches; what merging two does beside it."""
+        (self.control / "caches").touch()
+        if merging:
+            (self.control / "merge").write_text(merging)
 
     def go(self) -> None:
         """Ends every wait."""
@@ -291,12 +298,25 @@ class WorkerProcess:
         self.process.wait()
 
 
+def with_signing_key(settings: Settings) -> Settings:
+    """A fleet's settings, with a key for its workers that the fleet trusts."""
+    path = settings.home / "signing.key"
+    key = make_signer(path).public_key
+    farm = open_farm(settings)
+    with farm.database.transaction() as transaction:
+        transaction.keys.add(key.id, str(key), "of the test")
+    assert isinstance(farm.database, SqlDatabase)
+    farm.database.close()
+    return replace(settings, signing_key=path)
+
+
 @contextmanager
 def farm_of_test(folder: Path, own: Interpreter, *, settings: Settings | None = None) -> Iterator[FarmOfTest]:
     """A new farm, closed at the end; the lock of its device is removed."""
     settings = settings or settings_in(folder / "home")
     if settings.sqlite_path is None:
         make_farm(settings)
+        settings = with_signing_key(settings)
     farm = open_farm(settings)
     # No other farm of this machine serves it, so nobody waits for anybody.
     device = Device(new_id("CPU-test"), CPU, 0, 4096, "", settings.host)

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, Sequence
 
 from farm.domain.errors import BuildError, InvalidSpecError, OutOfMemoryError
 from farm.domain.targets import DeviceKind, ToolchainId
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workers.toolchains.toolchain import LoadedEngine, Progress
 
 CONTROL = Path()
+CACHE_HEADING = "a fake timing cache"
 DESCRIPTION = ToolchainDescription(
     id=ToolchainId("fake", "1.0.0"), precisions={"fp32": "", "tf32": ""}, serves=DeviceKind.CPU
 )
@@ -43,12 +44,47 @@ class FakeToolchain:
         progress(0.5, behaviour)
         BEHAVIOURS[behaviour]()
         shutil.copyfile(build.model_path, build.engine_path)
+        if (CONTROL / "caches").exists():
+            return _with_cache(build, needs={"shared", f"build {number}"})
         return BuildOutput(precision_note="as it came", layers=1)
+
+    def merge_timing_caches(self, paths: Sequence[Path], merged_path: Path) -> list[bool]:
+        """Caches are sets of lines under a heading; what has another heading is not taken."""
+        behaviour = CONTROL / "merge"
+        if behaviour.exists():
+            BEHAVIOURS[behaviour.read_text()]()
+        found = [read_cache(path) for path in paths]
+        write_cache(merged_path, {line for lines in found if lines is not None for line in lines})
+        return [lines is not None for lines in found]
 
     def load(self, engine_path: Path) -> LoadedEngine:
         from workers.toolchains.onnxruntime import OnnxRuntimeToolchain
 
         return OnnxRuntimeToolchain().load(engine_path)
+
+
+def read_cache(path: Path) -> set[str] | None:
+    """The entries of a fake cache; none if it is something else."""
+    heading, *lines = path.read_bytes().decode(errors="replace").splitlines() or [""]
+    return set(lines) if heading == CACHE_HEADING else None
+
+
+def write_cache(path: Path, entries: set[str]) -> None:
+    """Writes a fake cache."""
+    path.write_text("\n".join([CACHE_HEADING, *sorted(entries)]))
+
+
+def _with_cache(build: BuildInput, *, needs: set[str]) -> BuildOutput:
+    assert build.timing_cache_out is not None
+    lent = read_cache(build.timing_cache_in) if build.timing_cache_in else None
+    write_cache(build.timing_cache_out, (lent or set()) | needs)
+    facts = {
+        "taken": lent is not None,
+        "entries_before": len(lent or ()),
+        "entries_after": len((lent or set()) | needs),
+        "hits": len((lent or set()) & needs),
+    }
+    return BuildOutput(precision_note="as it came", layers=1, timing_cache_written=True, timing_cache=facts)
 
 
 def toolchain() -> FakeToolchain:

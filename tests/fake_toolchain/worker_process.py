@@ -22,7 +22,8 @@ from workers.interpreters import Interpreter, probe_interpreter
 
 
 def _settings(values: dict[str, Any]) -> Settings:
-    folders = {name: Path(values[name]) for name in ("home", "store", "scratch")}
+    names = ("home", "store", "scratch", "locks", "signing_key", "trusted_keys")
+    folders = {name: Path(values[name]) for name in names if values[name]}
     return Settings(**{**values, **folders})
 
 

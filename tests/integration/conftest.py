@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.services import PostgresServer, RedisServer
+from tests.services import PostgresServer, RedisServer, S3Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,3 +32,10 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     url = postgres_server.createdb()
     yield url
     postgres_server.dropdb(url)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server of this test session; a test that kills one has its own."""
+    with S3Server() as server:
+        yield server

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,14 @@ import pytest
 
 from farm.domain.digests import CHUNK_BYTES, Digest, digest_of_bytes
 from farm.domain.errors import CorruptArtifactError, InvalidRequestError, NotFoundError, StoreUnavailableError
+from farm.storage import folder_removal
 from farm.storage.artifact_folder import ArtifactFolder
 from tests.behaviours.artifact_store import ArtifactStoreBehaviour
 from tests.factories import a_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
 ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
@@ -49,6 +52,19 @@ def spoil(store: ArtifactFolder) -> Callable[[Digest, bytes], None]:
         path.write_bytes(data)
 
     return spoil
+
+
+@pytest.fixture
+def later(store: ArtifactFolder) -> Callable[[], datetime]:
+    """Waits until the store's clock has gone on."""
+
+    def later() -> datetime:
+        begin = moment = store.now()
+        while moment <= begin:
+            moment = store.now()
+        return moment
+
+    return later
 
 
 class TestArtifactFolder(ArtifactStoreBehaviour):
@@ -422,3 +438,54 @@ def without_rights(*folders: Path) -> Iterator[None]:
     finally:
         for folder in folders:
             folder.chmod(0o755)
+
+
+# Removing.
+
+
+def test_temporary_files_of_killed_writers_are_cleared_once_they_are_old(store: ArtifactFolder) -> None:
+    kept = store.put_bytes(b"engine")
+    old, young = store.root / "incoming" / "tmpold", store.root / "incoming" / "tmpyoung"
+    for path in (old, young):
+        path.write_bytes(b"half an eng")
+    os.utime(old, (0, 0))
+    moment = store.now() - timedelta(hours=1)
+    looked = store.clear_leftovers(moment, dry_run=True)
+    assert (looked.count, looked.size_bytes) == (1, 11)
+    assert old.exists()
+    assert store.clear_leftovers(moment) == looked
+    assert (old.exists(), young.exists(), store.has(kept)) == (False, True, True)
+
+
+def test_a_removal_that_was_killed_half_way_is_undone_by_the_next_reader(
+    store: ArtifactFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = store.put_bytes(b"engine")
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_removal, "_decide", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.remove(digest, store.now() + timedelta(hours=1))
+    assert not store.has(digest)
+    assert b"".join(store.chunks(digest)) == b"engine"
+
+
+@pytest.mark.parametrize("was_wanted", [True, False])
+def test_a_removal_that_was_killed_half_way_is_ended_by_the_next_collection(
+    store: ArtifactFolder, monkeypatch: pytest.MonkeyPatch, was_wanted: bool
+) -> None:
+    digest = store.put_bytes(b"engine")
+    if not was_wanted:
+        os.utime(store.path_of(digest), (0, 0))
+    moment = store.now() - timedelta(hours=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_removal, "_decide", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.remove(digest, moment)
+    store.clear_leftovers(moment)
+    assert store.has(digest) == was_wanted
+    assert list((store.root / "incoming").iterdir()) == []
+
+
+def killed(*_arguments: object) -> bool:
+    """What a process does that is killed there."""
+    raise KeyboardInterrupt

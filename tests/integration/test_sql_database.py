@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from farm.domain.errors import AttemptSupersededError, InvalidRequestError, NotFoundError
 from farm.domain.jobs import AttemptState, JobState, Phase
 from farm.domain.targets import Target
+from farm.domain.timing_caches import CacheKey
 from farm.domain.work import Disposition
 from farm.services.attempts import rescue_expired
 from farm.services.plan import Plan, PlannedCell
@@ -42,6 +43,7 @@ from tests.behaviours.given import (
 from tests.behaviours.job_ledger import JobLedgerBehaviour
 from tests.behaviours.job_turns import JobTurnsBehaviour
 from tests.behaviours.model_catalog import ModelCatalogBehaviour
+from tests.behaviours.timing_caches import TimingCachesBehaviour
 from tests.factories import (
     a_build_spec,
     a_cpu_toolchain,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from farm.domain.digests import Digest
     from farm.domain.specs import BuildSpec
     from farm.domain.work import Submission
     from tests.services import PostgresServer
@@ -133,6 +136,10 @@ class TestJobTurns(JobTurnsBehaviour):
 
 class TestEngineFiles(EngineFilesBehaviour):
     """`SqlEngineFiles`."""
+
+
+class TestTimingCaches(TimingCachesBehaviour):
+    """`SqlTimingCaches`."""
 
 
 # Races.
@@ -627,19 +634,25 @@ def test_a_late_line_of_an_attempt_that_has_ended_is_not_added_to_its_log(databa
         assert transaction.jobs.live_log(attempt) == ""
 
 
-def test_timing_caches_kept_at_once_leave_one_that_is_whole(database: SqlDatabase) -> None:
+@pytest.mark.parametrize("expected", [None, a_digest("before")], ids=["the first", "a later"])
+def test_of_timing_caches_swapped_at_once_one_alone_is_filed(
+    database: SqlDatabase, expected: Digest | None
+) -> None:
     given_a_farm(database)
-    other = Target(a_device_type(), a_toolchain().id)
-
-    def keep(turn: int) -> None:
+    key = CacheKey(Target(a_device_type(), a_toolchain().id), "fp16")
+    if expected is not None:
         with database.transaction() as transaction:
-            transaction.engines.keep_timing_cache(other, "flags", a_digest(str(turn)))
+            transaction.caches.replace(key, None, expected)
+    won = []
 
-    at_once([partial(keep, turn) for turn in range(THREADS)])
+    def swap(turn: int) -> None:
+        with database.transaction() as transaction:
+            if transaction.caches.replace(key, expected, a_digest(str(turn))):
+                won.append(turn)
+
+    at_once([partial(swap, turn) for turn in range(THREADS)])
     with database.reading() as transaction:
-        assert transaction.engines.timing_cache(other, "flags") in [
-            a_digest(str(turn)) for turn in range(THREADS)
-        ]
+        assert [transaction.caches.find(key)] == [a_digest(str(turn)) for turn in won]
 
 
 # What the schema refuses, whatever the code does.

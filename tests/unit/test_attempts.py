@@ -9,6 +9,7 @@ import pytest
 
 from farm.domain.errors import AttemptSupersededError, NotFoundError
 from farm.domain.jobs import AttemptState, FailureClass, JobState, Phase
+from farm.domain.timing_caches import cache_key
 from farm.services.attempts import (
     cancel_attempt,
     fail_attempt,
@@ -33,7 +34,7 @@ from tests.factories import (
     a_digest,
     a_failure,
     a_job_request,
-    a_target,
+    a_returned_cache,
     an_outcome,
 )
 from tests.fakes import InMemoryDatabase
@@ -68,7 +69,7 @@ def next_attempt(database: InMemoryDatabase, job: Job, *, lease_s: float = HOUR_
 
 def test_a_finished_attempt_files_its_engine_and_ends_the_job(database: InMemoryDatabase) -> None:
     job, attempt = given_a_running_job(database)
-    engine_id = finish_attempt(database, job, attempt, an_outcome(), LOG, "fp16")
+    engine_id = finish_attempt(database, job, attempt, an_outcome(), LOG)
     assert get_job(database, job).state is JobState.SUCCEEDED
     (ended,) = attempts_of(database, job)
     assert (ended.state, ended.log, ended.seconds) == (
@@ -79,32 +80,32 @@ def test_a_finished_attempt_files_its_engine_and_ends_the_job(database: InMemory
     with database.reading() as transaction:
         engine = transaction.engines.get(engine_id)
         assert transaction.engines.find(job.spec) == engine
-        assert transaction.engines.timing_cache(a_target(), "fp16") == a_digest("timing cache")
+        assert transaction.caches.find(cache_key(job.spec)) == a_digest("timing cache")
     assert (engine.digest, engine.measured_batches()) == (a_digest("plan"), {1, 8})
 
 
 def test_an_attempt_without_a_timing_cache_keeps_the_one_before(database: InMemoryDatabase) -> None:
-    for salt, cache in (("a", a_digest("cache")), ("b", None)):
+    for salt, cache in (("a", a_returned_cache("cache")), ("b", None)):
         job, attempt = given_a_running_job(database, a_build_spec(salt=salt))
-        finish_attempt(database, job, attempt, an_outcome(timing_cache=cache), LOG, "fp16")
+        finish_attempt(database, job, attempt, an_outcome(timing_cache=cache), LOG)
     with database.reading() as transaction:
-        assert transaction.engines.timing_cache(a_target(), "fp16") == a_digest("cache")
+        assert transaction.caches.find(cache_key(a_build_spec())) == a_digest("cache")
 
 
 def test_an_attempt_whose_engine_can_not_be_filed_has_not_ended(database: InMemoryDatabase) -> None:
     job, attempt = given_a_running_job(database, request=a_benchmark_request())
     with pytest.raises(NotFoundError):
-        finish_attempt(database, job, attempt, an_outcome(engine=None), LOG, "fp16")
+        finish_attempt(database, job, attempt, an_outcome(engine=None), LOG)
     assert get_job(database, job) == job
     assert attempts_of(database, job) == [attempt]
     with database.reading() as transaction:
-        assert transaction.engines.timing_cache(a_target(), "fp16") is None
+        assert transaction.caches.all() == []
 
 
 def test_an_attempt_that_was_asked_to_stop_too_late_still_counts(database: InMemoryDatabase) -> None:
     job, attempt = given_a_running_job(database)
     ask_to_stop(database, job)
-    finish_attempt(database, job, attempt, an_outcome(), LOG, "fp16")
+    finish_attempt(database, job, attempt, an_outcome(), LOG)
     assert get_job(database, job).state is JobState.SUCCEEDED
 
 
@@ -321,7 +322,7 @@ def test_a_superseded_attempt_changes_nothing(database: InMemoryDatabase) -> Non
     running, _ = claim(database, job, worker_id="w-2", device=given_a_second_device(database))
     before = attempts_of(database, job)
     with pytest.raises(AttemptSupersededError):
-        finish_attempt(database, job, old, an_outcome(), LOG, "fp16")
+        finish_attempt(database, job, old, an_outcome(), LOG)
     with pytest.raises(AttemptSupersededError):
         fail_attempt(database, job, old, a_crash(), LOG)
     with pytest.raises(AttemptSupersededError):
@@ -332,14 +333,14 @@ def test_a_superseded_attempt_changes_nothing(database: InMemoryDatabase) -> Non
     assert attempts_of(database, job) == before
     with database.reading() as transaction:
         assert transaction.engines.engines() == []
-        assert transaction.engines.timing_cache(a_target(), "fp16") is None
+        assert transaction.caches.all() == []
 
 
 def test_an_attempt_ends_once(database: InMemoryDatabase) -> None:
     job, attempt = given_a_running_job(database)
-    finish_attempt(database, job, attempt, an_outcome(), LOG, "fp16")
+    finish_attempt(database, job, attempt, an_outcome(), LOG)
     with pytest.raises(AttemptSupersededError):
-        finish_attempt(database, job, attempt, an_outcome(engine="another"), LOG, "fp16")
+        finish_attempt(database, job, attempt, an_outcome(engine="another"), LOG)
     with pytest.raises(AttemptSupersededError):
         fail_attempt(database, job, attempt, a_failure(), LOG)
     assert get_job(database, job).state is JobState.SUCCEEDED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,10 +12,12 @@ from tests.behaviours.engine_files import EngineFilesBehaviour
 from tests.behaviours.job_ledger import JobLedgerBehaviour
 from tests.behaviours.job_turns import JobTurnsBehaviour
 from tests.behaviours.model_catalog import ModelCatalogBehaviour
+from tests.behaviours.timing_caches import TimingCachesBehaviour
 from tests.fakes import InMemoryArtifactStore, InMemoryDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from farm.domain.digests import Digest
 
@@ -34,6 +37,15 @@ def spoil(store: InMemoryArtifactStore) -> Callable[[Digest, bytes], None]:
     return store.spoil
 
 
+@pytest.fixture
+def later(store: InMemoryArtifactStore) -> Callable[[], datetime]:
+    def later() -> datetime:
+        store.moment += timedelta(seconds=1)
+        return store.moment
+
+    return later
+
+
 class TestInMemoryModelCatalog(ModelCatalogBehaviour):
     """Models and names."""
 
@@ -47,7 +59,11 @@ class TestInMemoryJobTurns(JobTurnsBehaviour):
 
 
 class TestInMemoryEngineFiles(EngineFilesBehaviour):
-    """Engines, runs and caches."""
+    """Engines and runs."""
+
+
+class TestInMemoryTimingCaches(TimingCachesBehaviour):
+    """Timing caches."""
 
 
 class TestInMemoryArtifactStore(ArtifactStoreBehaviour):

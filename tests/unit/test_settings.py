@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from farm.credentials import redacted
 from farm.domain.errors import InvalidRequestError
+from farm.domain.stores import BucketUrl
 from farm.settings import child_environment, read_settings
 from farm.storage.database import SqlDatabase
 
@@ -115,8 +117,18 @@ def test_a_lease_that_is_no_time_is_refused(lease: str) -> None:
         read_settings(environment={"FARM_LEASE_S": lease})
 
 
-@pytest.mark.parametrize("variable", ["FARM_HOME", "FARM_STORE", "FARM_SCRATCH"])
-@pytest.mark.parametrize("text", ["s3://bucket/key", "file:///store", "~nobody-of-that-name/store"])
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        *(
+            (variable, text)
+            for variable in ("FARM_HOME", "FARM_STORE", "FARM_SCRATCH")
+            for text in ("file:///store", "~nobody-of-that-name/store")
+        ),
+        ("FARM_HOME", "s3://bucket/key"),
+        ("FARM_SCRATCH", "s3://bucket/key"),
+    ],
+)
 def test_what_is_no_folder_is_refused(variable: str, text: str) -> None:
     with pytest.raises(InvalidRequestError, match=variable):
         read_settings(environment={variable: text})
@@ -158,3 +170,44 @@ def test_a_child_gets_this_environment_without_the_farms_secrets(monkeypatch: py
     assert not [name for name in environment if name.startswith("FARM_")]
     assert environment["LD_LIBRARY_PATH"] == "/opt/tensorrt/lib"
     assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-0"
+
+
+@pytest.mark.parametrize(
+    ("text", "bucket", "prefix"),
+    [
+        ("s3://engines", "engines", ""),
+        ("s3://engines/", "engines", ""),
+        ("s3://engines/team/artifacts/", "engines", "team/artifacts"),
+    ],
+)
+def test_a_store_may_be_a_place_in_a_bucket(text: str, bucket: str, prefix: str) -> None:
+    store = read_settings(environment={"FARM_STORE": text}).store
+    assert store == BucketUrl(bucket, prefix)
+    assert str(store) == f"s3://{bucket}/{prefix}".rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://",
+        "s3:///prefix",
+        "s3://E/prefix",
+        "s3://bucket/../other",
+        "s3://bucket/a//b",
+        "s3://bucket/ä",
+        "s3://bucket/prefix?region=eu",
+        "s3://user:hunter2-hunter2@bucket/prefix",
+    ],
+)
+def test_what_is_no_place_in_a_bucket_is_refused_and_no_password_repeated(text: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        read_settings(environment={"FARM_STORE": text})
+    assert "hunter2" not in caught.value.message + caught.value.hint
+
+
+def test_the_access_to_a_bucket_comes_from_its_own_variables_and_is_never_shown() -> None:
+    access = {"AWS_ACCESS_KEY_ID": "AKIAVERYSECRET", "AWS_SECRET_ACCESS_KEY": "hunter2-hunter2"}
+    settings = read_settings(environment={"FARM_STORE": "s3://bucket", **access})
+    assert settings.store_access == access
+    assert not any(secret in repr(settings) for secret in access.values())
+    assert redacted("hunter2-hunter2") == "***"

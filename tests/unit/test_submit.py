@@ -80,7 +80,7 @@ def build(database: InMemoryDatabase, cell: Cell, outcome: AttemptOutcome | None
     made = outcome or an_outcome(
         batches=job.request.benchmark.batches, engine="plan" if job.request.kind is JobKind.BUILD else None
     )
-    return finish_attempt(database, job, attempt, made, a_digest("log"), "fp16")
+    return finish_attempt(database, job, attempt, made, a_digest("log"))
 
 
 # New cells.

@@ -21,6 +21,7 @@ from workers.child.events import EventStream
 from workers.child.requests import (
     AttemptResult,
     attempt_request_from_json,
+    merge_request_from_json,
     reference_request_from_json,
     result_as_json,
     write_json,
@@ -65,6 +66,10 @@ def _answer(request: dict[str, Any], events: EventStream) -> dict[str, Any]:
         from workers.child.reference import compute_reference
 
         return {"failure": None, "reference": compute_reference(reference_request_from_json(request))}
+    if operation == "merge-caches":
+        from workers.child.merge_caches import merge_caches
+
+        return {"failure": None, **merge_caches(merge_request_from_json(request))}
     if operation == "attempt":
         from workers.child.attempt import run_attempt
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Sequence
 
 from farm.domain.errors import FarmError
 from farm.domain.targets import DeviceKind, ToolchainId
@@ -11,7 +12,8 @@ from farm.domain.toolchains import ToolchainDescription
 from workers.toolchains.cuda_driver import require_device
 from workers.toolchains.cuda_engine import create_runtime, device_memory_bytes, load_engine
 from workers.toolchains.toolchain import BuildInput, BuildOutput, Progress
-from workers.toolchains.trt_build import build_plan, keep_timing_cache, offer_timing_cache, write_plan
+from workers.toolchains.trt_build import build_plan, write_plan
+from workers.toolchains.trt_cache import cache_facts, combine_caches, keep_timing_cache, offer_timing_cache
 from workers.toolchains.trt_log import TrtLog, log_of
 from workers.toolchains.trt_network import add_profiles, create_builder, create_network, parse_model
 from workers.toolchains.trt_options import apply_options, options_of
@@ -87,8 +89,17 @@ class TensorRtToolchain:
             DeviceUnavailableError: there is no GPU here.
         """
         require_device()
-        trt, log = self._trt, log_of(self._trt)
+        log = log_of(self._trt)
         log.forget()
+        log.cache_lines.clear()
+        output = self._build(build, progress, log)
+        if output.timing_cache is None:
+            return output
+        # TensorRT tells of a cache's hits when it frees it: with the frame that has just been left.
+        return replace(output, timing_cache={**output.timing_cache, **cache_facts(log.cache_lines)})
+
+    def _build(self, build: BuildInput, progress: Progress, log: TrtLog) -> BuildOutput:
+        trt = self._trt
         progress(None, "parsing")
         # All of these are held until the end: TensorRT frees what Python forgets.
         builder = create_builder(trt, log)
@@ -111,7 +122,25 @@ class TensorRtToolchain:
             "timing_cache_taken": cache_taken,
             **facts.pop("details", {}),
         }
-        return BuildOutput(precision_note=note, timing_cache_written=cache_kept, details=details, **facts)
+        return BuildOutput(
+            precision_note=note,
+            timing_cache_written=cache_kept,
+            timing_cache={"taken": cache_taken} if uses_cache else None,
+            details=details,
+            **facts,
+        )
+
+    def merge_timing_caches(self, paths: Sequence[Path], merged_path: Path) -> list[bool]:
+        """Writes one cache with the entries of several; for each whether it was taken.
+
+        Raises:
+            DeviceUnavailableError: there is no GPU here, and caches are made by a builder, which wants one.
+        """
+        require_device()
+        trt, log = self._trt, log_of(self._trt)
+        log.forget()
+        builder = create_builder(trt, log)
+        return combine_caches(builder.create_builder_config(), log, paths, merged_path)
 
     def load(self, engine_path: Path) -> CudaEngine:
         """Loads a plan onto the visible GPU.

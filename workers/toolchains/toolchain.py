@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Optional, Protocol, Sequence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +58,8 @@ class BuildOutput:
         layers: number of layers in the engine; 0 if not known.
         timing_cache_written: whether `timing_cache_out` holds a cache worth lending.
         details: anything else worth keeping, as JSON.
+        timing_cache: what the timing cache did, where there is such a thing and it was used: `taken`, whether
+            `timing_cache_in` was; `entries_before`, `entries_after` and `hits` where the builder tells.
     """
 
     precision_note: str = ""
@@ -65,6 +67,7 @@ class BuildOutput:
     layers: int = 0
     timing_cache_written: bool = False
     details: Mapping[str, Any] = field(default_factory=dict)
+    timing_cache: Optional[Mapping[str, Any]] = None
 
 
 class IterationTimes(NamedTuple):
@@ -134,4 +137,15 @@ class Toolchain(Protocol):
         Raises:
             BuildError: these bytes are not an engine of this version for this device.
             DeviceUnavailableError: there is no such device here.
+        """
+
+
+class MergesTimingCaches(Protocol):
+    """What a toolchain can do whose builder has timing caches; the others leave it out."""
+
+    def merge_timing_caches(self, paths: Sequence[Path], merged_path: Path) -> list[bool]:
+        """Writes one cache with the entries of several; of two for one tactic the earlier path's holds.
+
+        Returns:
+            For every path whether it was taken: a damaged or foreign one is not, and the others still are.
         """

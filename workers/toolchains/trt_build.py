@@ -1,4 +1,4 @@
-"""One call of TensorRT's builder, with signs of life while it lasts and its timing cache."""
+"""One call of TensorRT's builder, with signs of life while it lasts."""
 
 from __future__ import annotations
 
@@ -55,37 +55,6 @@ def write_plan(plan: Any, engine_path: Path) -> None:
     """Writes TensorRT's memory to a file without copying it first."""
     with engine_path.open("wb") as file:
         file.write(plan)
-
-
-def offer_timing_cache(config: Any, log: TrtLog, path: Path | None) -> bool:
-    """Gives the config an earlier timing cache, or an empty one, so that it can be kept afterwards.
-
-    Returns:
-        Whether the earlier one was taken.
-    """
-    if path is not None:
-        cache = config.create_timing_cache(path.read_bytes())
-        # Never ignore a mismatch: NVIDIA warns of wrong results with another device's timings.
-        if cache is not None and config.set_timing_cache(cache, False):
-            return True
-        log.write(
-            "W", f"the timing cache {path.name} is not for this device and release: building without it"
-        )
-        log.forget()
-    config.set_timing_cache(config.create_timing_cache(b""), False)
-    return False
-
-
-def keep_timing_cache(config: Any, path: Path | None) -> bool:
-    """Writes the config's timing cache to a file; whether there was one."""
-    if path is None:
-        return False
-    cache = config.get_timing_cache()
-    if cache is None:
-        return False
-    with path.open("wb") as file:
-        file.write(cache.serialize())
-    return True
 
 
 class _BuildWatch:

@@ -34,6 +34,9 @@ _HARMLESS = (
         "Myelin's own part of the timing cache was not taken over; the rest of it is used.",
     ),
 )
+#: Words of the messages from which the use of a timing cache is told (`trt_cache.py`).
+_OF_CACHES = ("timing cache entries", "Deleting timing cache", "ITimingCache")
+_MOST_CACHE_LINES = 1000
 _NO_MEMORY = re.compile(
     r"out ?of ?memory|insufficient (device |GPU )?memory|MemoryAllocation|bad_alloc"
     r"|Requested amount of GPU memory|cannot allocate memory",
@@ -87,12 +90,14 @@ class TrtLog:
         logger: what TensorRT's constructors take.
         errors: messages of the severities ERROR and INTERNAL_ERROR, in order.
         warnings: messages of the severity WARNING, in order.
+        cache_lines: what was said of timing caches, of any severity; whoever starts to listen clears it.
     """
 
     def __init__(self, trt: Any, name: str) -> None:
         self.name = name
         self.errors: list[str] = []
         self.warnings: list[str] = []
+        self.cache_lines: list[str] = []
         self.logger = _make_logger(trt, self)
 
     def forget(self) -> None:
@@ -102,6 +107,8 @@ class TrtLog:
 
     def write(self, letter: str, message: str) -> None:
         """Takes one message; VERBOSE ones have no letter and are dropped."""
+        if any(words in message for words in _OF_CACHES) and len(self.cache_lines) < _MOST_CACHE_LINES:
+            self.cache_lines.append(message)
         if not letter:
             return
         for fragment, truth in _HARMLESS:

@@ -1,0 +1,34 @@
+"""What an artifact of the store is, in SQL; every table that refers to one notes it first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.dialects import postgresql, sqlite
+
+from farm.storage.columns import DatabaseNow
+from farm.storage.tables import artifacts
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from farm.domain.digests import Digest
+
+
+def note_artifact(connection: Connection, digest: Digest, kind: str) -> None:
+    """Notes what an artifact is, and that its bytes are in the store, whether or not it was removed before.
+
+    From here to the end of the transaction garbage collection waits for the row, and so sees what refers to it.
+    """
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(artifacts).values(
+        sha256=digest.sha256, size_bytes=digest.size_bytes, kind=kind, created_at=DatabaseNow()
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[artifacts.c.sha256],
+            set_={"deleted_at": None},
+            # Locks the row even where this does not hold, and then writes nothing.
+            where=artifacts.c.deleted_at.is_not(None),
+        )
+    )

@@ -1,0 +1,60 @@
+"""How a child ended, in words and as a class of failure."""
+
+from __future__ import annotations
+
+import signal
+
+from farm.domain.jobs import Failure, FailureClass
+from workers.confinement import size_text
+
+_HINTS: dict[int, str] = {
+    signal.SIGKILL: "Nobody here sent it: most likely the kernel, for want of memory (`dmesg` tells).",
+    signal.SIGXCPU: "It used all the CPU time that it may have: FARM_CHILD_CPU_S on the worker.",
+    signal.SIGXFSZ: "It wrote a larger file than it may: FARM_CHILD_FILE_SIZE on the worker.",
+}
+
+
+def timeout(deadline_s: float, phase: str) -> Failure:
+    """It was still there at its deadline."""
+    return Failure(
+        FailureClass.TRANSIENT,
+        "DeadlineExceededError",
+        f"the attempt was stopped after {deadline_s:.0f} s" + (f", in phase {phase}" if phase else ""),
+        hint="Allow more with --deadline, or make the build cheaper (a lower builder_optimization_level).",
+        phase=phase,
+        is_timeout=True,
+    )
+
+
+def runaway_log(max_log_bytes: int, phase: str) -> Failure:
+    """It wrote without end."""
+    return Failure(
+        FailureClass.REFUSED,
+        "RunawayLog",
+        f"the toolchain wrote more than {size_text(max_log_bytes)} of log",
+        hint="Its beginning is kept: `farm logs` shows what it repeats.",
+        phase=phase,
+    )
+
+
+def crash(code: int, phase: str) -> Failure:
+    """It died by a signal, or left no result that can be read.
+
+    Args:
+        code: as `subprocess` has it: negative for a signal.
+        phase: that it was in; empty if none had begun.
+    """
+    if code >= 0:
+        what, hint = f"exited with status {code} and left no result", "The log has its last words."
+    else:
+        known = {number.value: number.name for number in signal.Signals}
+        what = f"was killed by {known.get(-code, f'signal {-code}')}"
+        hint = _HINTS.get(-code, "The toolchain crashed; the log has its last words.")
+    return Failure(
+        FailureClass.TRANSIENT,
+        "ChildCrashedError",
+        f"the child process {what}" + (f" in phase {phase}" if phase else ""),
+        hint=hint,
+        phase=phase,
+        is_crash=True,
+    )
