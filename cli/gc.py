@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from farm.domain.garbage import RetireQuery, Sweep
     from farm.domain.targets import DeviceType
 
-_UNIT_S = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 class Age(click.ParamType[float]):
@@ -32,7 +32,7 @@ class Age(click.ParamType[float]):
         """The seconds."""
         if isinstance(value, (int, float)):
             return float(value)
-        found = re.fullmatch(r"(\d{1,6})([mhdw])", str(value).strip())
+        found = re.fullmatch(r"(\d{1,7})([smhdw])", str(value).strip())
         if not found:
             self.fail(f"{value!r} is no age: write 30d, 24h, 90m or 4w", param, ctx)
         return float(int(found[1]) * _UNIT_S[found[2]])

@@ -91,6 +91,8 @@ def engine_as_json(engine: Engine, slugs: Mapping[DeviceType, str]) -> dict[str,
         "measurements": [m.as_json() for m in run.measurements] if run else [],
         "job": engine.job_id,
         "created_at": engine.created_at,
+        "pinned_at": engine.pinned_at,
+        "pin_reason": engine.pin_reason or None,
     }
 
 

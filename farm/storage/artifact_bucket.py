@@ -8,12 +8,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from farm.domain.digests import CHUNK_BYTES, Digest, chunks_of, digest_of_bytes, digest_of_chunks
-from farm.domain.errors import CorruptArtifactError, FarmError, NotFoundError, StoreUnavailableError
+from farm.domain.errors import FarmError, NotFoundError, StoreUnavailableError
 from farm.domain.stores import Leftovers, StoredArtifact
 from farm.storage.bucket_client import PATIENCE_S, no_bucket, open_bucket, translated
-from farm.storage.bucket_download import ObjectChangedError, StoredObject, corrupt, download
+from farm.storage.bucket_download import ObjectChangedError, StoredObject, corrupt, download, wrong_size
 from farm.storage.bucket_leftovers import clear_uploads
-from farm.storage.bucket_upload import open_source, upload_bytes, upload_file
+from farm.storage.bucket_upload import key_of, open_source, upload_bytes, upload_file
 from farm.storage.store_errors import destination_error
 
 if TYPE_CHECKING:
@@ -38,10 +38,7 @@ _TRIES = 5
 
 
 class ArtifactBucket:
-    """Implements `ArtifactStore` in objects `prefix/aa/bb/<sha256>`.
-
-    An object appears when its upload is complete, and an upload is completed only if its bytes were the
-    digest's, so it is whole or absent whatever is killed when.
+    """Implements `ArtifactStore` in objects `prefix/aa/bb/<sha256>`, each whole or absent whatever is killed when.
 
     Args:
         url: bucket and prefix.
@@ -121,7 +118,7 @@ class ArtifactBucket:
         """
         source, seen = self._object(digest), hashlib.sha256()
         if source.size_bytes != digest.size_bytes:
-            raise self._wrong_size(digest, source.size_bytes)
+            raise wrong_size(self.url, digest, source.size_bytes)
         try:
             for block in source.blocks:
                 data = source.read(block)
@@ -151,7 +148,7 @@ class ArtifactBucket:
         while True:
             source = self._object(digest)
             if source.size_bytes != digest.size_bytes:
-                raise self._wrong_size(digest, source.size_bytes)
+                raise wrong_size(self.url, digest, source.size_bytes)
             try:
                 download(source, digest, destination, progress)
             except ObjectChangedError:
@@ -271,13 +268,6 @@ class ArtifactBucket:
             hint="It was removed; rebuild what it was.",
         )
 
-    def _wrong_size(self, digest: Digest, size_bytes: int) -> CorruptArtifactError:
-        return CorruptArtifactError(
-            f"artifact {digest.short} was altered: {self.url} holds {size_bytes} bytes under its name, "
-            f"not {digest.size_bytes}",
-            hint="Nothing was handed out. Find out what wrote there; then remove the object and rebuild.",
-        )
-
     def _must_be_made(self) -> None:
         if not self._is_made and self._head(_MARKER) is None:
             raise no_bucket(self.url)
@@ -307,8 +297,3 @@ class ArtifactBucket:
         with translated(self.url):
             for page in obstore.list(self._client, prefix):
                 yield from page
-
-
-def key_of(sha256: str) -> str:
-    """The key of an artifact, below the store's prefix."""
-    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"

@@ -136,6 +136,15 @@ def corrupt(url: BucketUrl, digest: Digest) -> CorruptArtifactError:
     )
 
 
+def wrong_size(url: BucketUrl, digest: Digest, size_bytes: int) -> CorruptArtifactError:
+    """There are more or fewer stored bytes than the digest says."""
+    return CorruptArtifactError(
+        f"artifact {digest.short} was altered: {url} holds {size_bytes} bytes under its name, "
+        f"not {digest.size_bytes}",
+        hint="Nothing was handed out. Find out what wrote there; then remove the object and rebuild.",
+    )
+
+
 def _fill(part: PartFile, source: StoredObject, progress: Callable[[int], None] | None) -> None:
     todo = [block for block in source.blocks if block not in part.done]
     done_bytes = source.size_bytes - sum(_length(source, block) for block in todo)

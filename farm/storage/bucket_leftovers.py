@@ -58,7 +58,7 @@ def clear_uploads(
     Raises:
         StoreUnavailableError: the store does not answer, or forbids it.
     """
-    requests = _Requests(url, s3_config(access), access.get("AWS_CA_BUNDLE"))
+    requests = BucketRequests(url, s3_config(access), access.get("AWS_CA_BUNDLE"))
     if not requests.has_keys:
         return Leftovers(note=_NO_KEYS)
     count = size_bytes = 0
@@ -73,7 +73,7 @@ def clear_uploads(
     return Leftovers(count, size_bytes)
 
 
-def _uploads(requests: _Requests, url: BucketUrl) -> Iterator[_Upload]:
+def _uploads(requests: BucketRequests, url: BucketUrl) -> Iterator[_Upload]:
     markers: dict[str, str] = {}
     while True:
         prefix = {"prefix": f"{url.prefix}/"} if url.prefix else {}
@@ -96,7 +96,7 @@ def _text(document: str, element: str) -> str:
     return found[1] if found else ""
 
 
-class _Requests:
+class BucketRequests:
     """Signed requests to one bucket."""
 
     def __init__(self, url: BucketUrl, config: Mapping[str, str], ca_bundle: str | None) -> None:
@@ -125,12 +125,10 @@ class _Requests:
         Raises:
             StoreUnavailableError: there is none, or the store forbids it.
         """
-        path = quote(f"{self._root}/{key}" if key else self._root or "/", safe="/~")
-        words = "&".join(f"{quote(k, safe='~')}={quote(v, safe='~')}" for k, v in sorted(query.items()))
-        address = f"{self._origin}{path}?{words}"
-        moment = self._server_time(address)
+        address = self.address(key, query)
+        headers = self.headers(method, address, self._server_time(address))
         request = urllib.request.Request(  # noqa: S310 - the operator's endpoint
-            address, method=method, headers=self._headers(method, path, words, moment)
+            address, method=method, headers=headers
         )
         try:
             with urllib.request.urlopen(  # noqa: S310
@@ -145,6 +143,35 @@ class _Requests:
             raise self._failed(code or str(error.code)) from None
         except OSError as error:
             raise self._failed(type(error).__name__) from None
+
+    def address(self, key: str, query: Mapping[str, str]) -> str:
+        """The URL of a key, or of the bucket itself, in its canonical form."""
+        path = quote(f"{self._root}/{key}" if key else self._root or "/", safe="/~")
+        words = "&".join(f"{quote(k, safe='~')}={quote(v, safe='~')}" for k, v in sorted(query.items()))
+        return f"{self._origin}{path}?{words}"
+
+    def headers(self, method: str, address: str, moment: datetime) -> dict[str, str]:
+        """The headers of a request without a body, signed."""
+        parts = urlsplit(address)
+        stamp = moment.strftime("%Y%m%dT%H%M%SZ")
+        scope = f"{stamp[:8]}/{self._region}/s3/aws4_request"
+        headers = {"host": self._host, "x-amz-content-sha256": _EMPTY_SHA256, "x-amz-date": stamp}
+        if self._token:
+            headers["x-amz-security-token"] = self._token
+        names = ";".join(sorted(headers))
+        lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+        canonical = "\n".join([method, parts.path, parts.query, lines, names, _EMPTY_SHA256])
+        hashed = hashlib.sha256(canonical.encode()).hexdigest()
+        key = f"AWS4{self._secret}".encode()
+        for part in (stamp[:8], self._region, "s3", "aws4_request"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        signature = hmac.digest(key, f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashed}".encode(), "sha256").hex()
+        headers["Authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={self._key}/{scope}, SignedHeaders={names}, Signature={signature}"
+        )
+        # Set by whoever sends it.
+        del headers["host"]
+        return headers
 
     def _server_time(self, address: str) -> datetime:
         """The store's clock: a signature by a clock that is minutes off is refused."""
@@ -166,23 +193,3 @@ class _Requests:
             f"the artifact store {self._url} did not tell its uploads in parts ({what})",
             hint="The access key needs s3:ListBucketMultipartUploads and s3:AbortMultipartUpload.",
         )
-
-    def _headers(self, method: str, path: str, words: str, moment: datetime) -> dict[str, str]:
-        stamp = moment.strftime("%Y%m%dT%H%M%SZ")
-        scope = f"{stamp[:8]}/{self._region}/s3/aws4_request"
-        headers = {"host": self._host, "x-amz-content-sha256": _EMPTY_SHA256, "x-amz-date": stamp}
-        if self._token:
-            headers["x-amz-security-token"] = self._token
-        names = ";".join(sorted(headers))
-        lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-        canonical = "\n".join([method, path, words, lines, names, _EMPTY_SHA256])
-        hashed = hashlib.sha256(canonical.encode()).hexdigest()
-        key = f"AWS4{self._secret}".encode()
-        for part in (stamp[:8], self._region, "s3", "aws4_request"):
-            key = hmac.digest(key, part.encode(), "sha256")
-        signature = hmac.digest(key, f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashed}".encode(), "sha256").hex()
-        headers["Authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={self._key}/{scope}, SignedHeaders={names}, Signature={signature}"
-        )
-        del headers["host"]
-        return headers

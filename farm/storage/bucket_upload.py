@@ -25,6 +25,11 @@ _MOST_PARTS = 10_000
 _PARTS_AT_ONCE = 4
 
 
+def key_of(sha256: str) -> str:
+    """The key of an artifact, below the store's prefix."""
+    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
 def upload_bytes(client: S3Store, url: BucketUrl, key: str, data: bytes) -> None:
     """Keeps a few bytes; whoever was first under the key keeps it, unless that object was cut.
 

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 #: How long SQLite waits for another writer before it says that the database is locked.
 SQLITE_BUSY_S = 15
-#: A machine that freezes in mid-transaction must not hold its rows against those who rescue its jobs.
-_POSTGRESQL_OPTIONS = "-c idle_in_transaction_session_timeout=15s -c lock_timeout=15s"
+#: A machine that freezes in mid-transaction must not hold its rows against those who rescue its jobs. And no
+#: statement of the farm runs for long, so compiling one takes more than it saves: 390 ms of a claim's 391.
+_POSTGRESQL_OPTIONS = "-c idle_in_transaction_session_timeout=15s -c lock_timeout=15s -c jit=off"
 #: Execution option of a connection whose transaction does not take the write lock.
 _READS_ONLY = "farm_reads_only"
 

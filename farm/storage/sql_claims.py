@@ -50,7 +50,7 @@ class SqlClaims:
             head = (
                 select(jobs.c.id)
                 .where(*_of(jobs, lane), *_is_due(jobs), jobs.c.avoid_device != device.uuid)
-                .order_by(jobs.c.created_at, jobs.c.position, jobs.c.id)
+                .order_by(jobs.c.created_at, jobs.c.position)
                 .limit(1)
                 # What somebody else takes at this moment is not waited for.
                 .with_for_update(skip_locked=True)

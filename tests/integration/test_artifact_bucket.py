@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -23,7 +24,8 @@ from farm.domain.errors import (
     StoreUnavailableError,
 )
 from farm.domain.stores import BucketUrl
-from farm.storage.artifact_bucket import ArtifactBucket, key_of
+from farm.storage.artifact_bucket import ArtifactBucket
+from farm.storage.bucket_upload import key_of
 from farm.storage.part_file import BLOCK_BYTES
 from tests.behaviours.artifact_store import ArtifactStoreBehaviour
 from tests.services import S3Server
@@ -251,6 +253,34 @@ def test_a_download_that_was_cut_off_goes_on_where_it_was(own_server: S3Server, 
     assert told == sorted(told)
     assert told[-1] == SIZE
     assert sorted(path.name for path in large.parent.iterdir()) == ["fetched", "large.engine"]
+
+
+def test_a_killed_process_leaves_its_download_to_the_next(
+    s3_server: S3Server, bucket: BucketUrl, store: ArtifactBucket, large: Path
+) -> None:
+    digest = store.put_file(large)
+    script = """
+import os, signal, sys
+from pathlib import Path
+from farm.bootstrap import open_store
+from farm.domain.digests import Digest
+from farm.settings import read_settings
+def die_at_the_second(done, told=[]):
+    told.append(done)
+    if len(told) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+open_store(read_settings()).fetch(Digest.parse(sys.argv[1]), Path(sys.argv[2]), die_at_the_second)
+"""
+    environment = {**os.environ, **s3_server.environment, "FARM_STORE": str(bucket), "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(digest), large.with_name("fetched")], env=environment, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL
+    assert not large.with_name("fetched").exists()
+    told: list[int] = []
+    store.fetch(digest, large.with_name("fetched"), told.append)
+    assert len(told) == 3, "two of five ranges were there"
+    assert large.with_name("fetched").read_bytes() == large.read_bytes()
 
 
 def test_a_download_of_another_object_does_not_go_on_with_it(
