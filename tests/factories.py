@@ -207,7 +207,7 @@ def a_cache_use(**changes: Any) -> CacheUse:
     use = CacheUse(
         flags=cache_flags(a_build_spec()), bytes_after=12, entries_before=0, entries_after=40, build_s=60.0
     )
-    return replace(use, hits=10, **changes)
+    return replace(use, **{"hits": 10, **changes})
 
 
 def a_returned_cache(

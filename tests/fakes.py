@@ -34,6 +34,7 @@ from farm.domain.jobs import (
     check_attempt_transition,
     check_job_transition,
 )
+from farm.domain.overview import TargetLoad
 from farm.domain.stores import Leftovers, StoredArtifact
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import Target
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm.domain.jobs import Failure
+    from farm.services.ports.py farm.domain.filing import SigningKey
     from farm.domain.models import Model
     from farm.domain.specs import BuildSpec
     from farm.domain.targets import Device, DeviceType, ToolchainId
@@ -431,6 +433,34 @@ class InMemoryJobLedger:
             for row in self._waiting(target)[:count]
         ]
 
+    def running(self) -> dict[str, Attempt]:
+        """The attempts that run now."""
+        found = [row.attempt for row in self._tables.attempts.values()]
+        return {attempt.worker_id: attempt for attempt in found if attempt.state is AttemptState.RUNNING}
+
+    def loads(self) -> list[TargetLoad]:
+        """Every target that has jobs which have not ended, or live workers."""
+        workers = [w for w in InMemoryFleetCatalog(self._tables, self._now).workers() if w.is_live]
+        jobs = [row.job for row in self._tables.jobs.values() if not row.job.state.is_terminal]
+        slugs = {device_type: slug for slug, device_type in self._tables.slugs.items()}
+        found = []
+        for target in {job.target for job in jobs} | {t for worker in workers for t in worker.targets}:
+            serving = [worker for worker in workers if target in worker.targets]
+            waiting = [j for j in jobs if j.target == target and j.state is JobState.QUEUED]
+            found.append(
+                TargetLoad(
+                    target=target,
+                    slug=slugs[target.device_type],
+                    waiting=len(waiting),
+                    running=sum(j.target == target and j.state is JobState.RUNNING for j in jobs),
+                    oldest_since=min((j.not_before for j in waiting if j.not_before), default=None),
+                    live_workers=len(serving),
+                    busy_workers=sum(bool(worker.current_job) for worker in serving),
+                    draining_workers=sum(bool(worker.drain_reason) for worker in serving),
+                )
+            )
+        return sorted(found, key=lambda load: (load.oldest_since or self._now(), load.slug))
+
     def overdue(self) -> list[Job]:
         """Jobs that have waited for longer than they may."""
         return [row.job for row in self._tables.jobs.values() if self._is_overdue(row.job)]
@@ -638,6 +668,10 @@ class InMemoryJobLedger:
     def crashes(self, job_id: str) -> int:
         """How many attempts died by a signal."""
         return sum(row.is_crash for row in self._tables.attempts.values() if row.attempt.job_id == job_id)
+
+    def hold(self, job_ids: Sequence[str]) -> None:
+        """Nobody else is there."""
+        assert all(job_id in self._tables.jobs for job_id in job_ids)
 
     def interested(self, job_id: str) -> set[str]:
         """The submissions that have a cell of a job and were not withdrawn."""

@@ -172,11 +172,12 @@ class _Attempt:
         model_path = place_model(self._farm.store, self._model, self._folder / "model", self._prepare)
         sealed = state_of(self._folder / "model")
         engine_path = self._folder / "engine"
-        is_build = self._job.request.kind is JobKind.BUILD
-        if not is_build:
-            engine = self._journal.insist(self._find_engine)
-            if engine is not None:
-                place_engine(self._farm, engine, self._job.spec, engine_path, self._journal.insist)
+        wants_filed = self._job.request.kind is JobKind.BENCHMARK
+        engine = self._journal.insist(self._find_engine) if wants_filed else None
+        # One that was given up since the job was queued is built anew.
+        is_build = engine is None
+        if engine is not None:
+            place_engine(self._farm, engine, self._job.spec, engine_path, self._journal.insist)
         reference, unverified = self._reference().obtain(model_path)
         self._seconds["prepare"] = time.monotonic() - begin
         request = self._request(model_path, engine_path, reference, is_build=is_build)

@@ -23,7 +23,10 @@ def cancel_submission(transaction: Transaction, submission_id: str) -> tuple[lis
     submission = transaction.jobs.submission(submission_id)
     transaction.jobs.withdraw(submission.id)
     cancelled, kept = [], []
-    for job_id in dict.fromkeys(cell.job_id for cell in submission.cells if cell.job_id):
+    job_ids = list(dict.fromkeys(cell.job_id for cell in submission.cells if cell.job_id))
+    # Two who cancel at once would each see the other as still interested, and neither would cancel anything.
+    transaction.jobs.hold(job_ids)
+    for job_id in job_ids:
         job = transaction.jobs.get(job_id)
         if job.state not in (JobState.QUEUED, JobState.RUNNING):
             continue

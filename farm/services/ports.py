@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from farm.domain.jobs import AttemptState, Failure, JobState, Phase
     from farm.domain.manifests import SignedManifest
     from farm.domain.models import Model
+    from farm.domain.overview import TargetLoad
     from farm.domain.specs import BuildSpec
     from farm.domain.stores import Leftovers, StoredArtifact
     from farm.domain.targets import Device, DeviceType, Target, ToolchainId
@@ -156,6 +157,12 @@ class JobLedger(Protocol):
     def shares(self, users: Iterable[str]) -> dict[str, Share]:
         """What users have had of the fleet of late; may be empty where there is nobody to compare."""
 
+    def loads(self) -> list[TargetLoad]:
+        """Every target that has jobs which have not ended, or live workers; the longest wait first."""
+
+    def running(self) -> dict[str, Attempt]:
+        """The attempts that run now, by the id of their worker."""
+
     def claim_next(self, *, worker_id: str, device: Device, lease_s: float) -> tuple[Job, Attempt] | None:
         """Takes the job whose turn it is among those of all targets that a worker registered."""
 
@@ -199,6 +206,9 @@ class JobLedger(Protocol):
 
     def crashes(self, job_id: str) -> int:
         """How many of a job's attempts died by a signal or fell silent."""
+
+    def hold(self, job_ids: Sequence[str]) -> None:
+        """Keeps jobs as they are to the end of the transaction; waits for whoever is at one."""
 
     def interested(self, job_id: str) -> set[str]:
         """The submissions that have a cell of a job and were not withdrawn."""

@@ -18,6 +18,13 @@ def target_from_row(row: Row[Any]) -> Target:
     return Target(device_type_from_row(row), ToolchainId(row.name, row.version, row.toolchain_variant))
 
 
+def target_from_rows(device_type: Row[Any], toolchain: Row[Any]) -> Target:
+    """A row of `device_types` and one of `toolchains`."""
+    return Target(
+        device_type_from_row(device_type), ToolchainId(toolchain.name, toolchain.version, toolchain.variant)
+    )
+
+
 def device_type_from_row(row: Row[Any]) -> DeviceType:
     """A row with the columns of `device_types`."""
     return DeviceType(

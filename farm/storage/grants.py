@@ -89,6 +89,7 @@ GRANTS: Mapping[str, Mapping[str, Rights]] = {
                 "worker_id",
                 "lease_until",
                 "not_before",
+                "queue_deadline_at",
                 "announced_at",
                 "avoid_device",
                 "finished_at",
@@ -97,7 +98,8 @@ GRANTS: Mapping[str, Mapping[str, Rights]] = {
             ),
         ),
     },
-    # What was made: the worker's. Nobody changes or removes an engine, a run or a measurement.
+    # What was made: the worker's. Nobody removes an engine, or changes a run or a measurement. A worker may put
+    # a new engine in the place of one that was given up or that nobody signed: a signature says whose it is.
     # Bytes that were collected as garbage and come back are noted as there again.
     "artifacts": {
         SUBMITTER: Rights(insert=True, update=("deleted_at",)),
@@ -128,7 +130,27 @@ GRANTS: Mapping[str, Mapping[str, Rights]] = {
         )
     },
     "log_chunks": {WORKER: Rights(insert=True, delete=True)},
-    "engines": {WORKER: _ADD},
+    "engines": {
+        WORKER: Rights(
+            insert=True,
+            update=(
+                "artifact_sha256",
+                "job_id",
+                "attempt_id",
+                "build_s",
+                "precision_note",
+                "device_memory_bytes",
+                "layers",
+                "details",
+                "unverified_reason",
+                "created_at",
+                "manifest",
+                "signature",
+                "signing_key",
+                "retired_at",
+            ),
+        )
+    },
     "runs": {WORKER: _ADD},
     "measurements": {WORKER: _ADD},
     "timing_caches": {

@@ -169,6 +169,15 @@ class SqlAttempts:
         )
         return [attempt_from_row(row) for row in self._connection.execute(query)]
 
+    def running(self) -> dict[str, Attempt]:
+        """The attempts that run now, by the id of their worker."""
+        query = (
+            select(attempts, literal(0).label("log_size_bytes"))
+            .join(jobs, and_(jobs.c.id == attempts.c.job_id, jobs.c.attempts == attempts.c.number))
+            .where(is_in(jobs, "RUNNING"))
+        )
+        return {row.worker_id: attempt_from_row(row) for row in self._connection.execute(query)}
+
     def expired(self, job_id: str | None = None) -> list[tuple[Job, Attempt]]:
         """Running jobs whose lease is over: all, or this one if it is among them."""
         query = select(jobs).where(is_in(jobs, "RUNNING"), jobs.c.lease_until < DatabaseNow())

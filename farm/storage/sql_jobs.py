@@ -21,6 +21,7 @@ from farm.storage.rows import full_id, insert_once
 from farm.storage.sql_attempts import SqlAttempts
 from farm.storage.sql_claims import SqlClaims
 from farm.storage.sql_fleet import SqlFleetCatalog
+from farm.storage.sql_overview import SqlOverview
 from farm.storage.sql_submissions import SqlSubmissions
 from farm.storage.sql_sweeping import SqlSweeping
 from farm.storage.tables import (
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from farm.domain.work import Job, JobRequest
 
 
-class SqlJobLedger(SqlSubmissions, SqlClaims, SqlSweeping, SqlAttempts):
+class SqlJobLedger(SqlSubmissions, SqlClaims, SqlSweeping, SqlOverview, SqlAttempts):
     """Implements `JobLedger`."""
 
     def __init__(self, connection: Connection) -> None:
@@ -117,6 +118,12 @@ class SqlJobLedger(SqlSubmissions, SqlClaims, SqlSweeping, SqlAttempts):
             )
         )
         return bool(changed.rowcount == 1)
+
+    def hold(self, job_ids: Sequence[str]) -> None:
+        """Keeps jobs as they are to the end of the transaction; waits for whoever is at one."""
+        # In one order for all: two who hold the same jobs wait for each other, but never in a circle.
+        query = select(jobs.c.id).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id).with_for_update()
+        self._connection.execute(query).all()
 
     def get(self, job_id: str) -> Job:
         """A job by its id or the id's beginning.

@@ -218,6 +218,34 @@ class JobTurnsBehaviour:
         assert waits.queue_deadline_at is not None
         assert (waits.queue_deadline_at - waits.not_before).total_seconds() == HOUR_S
 
+    # At a glance.
+
+    def test_the_load_of_a_target_says_what_waits_and_who_is_there(self, database: Database) -> None:
+        running, attempt = given_a_running_job(database, a_build_spec(salt="running"))
+        waiting = given_a_queued_job(database)
+        with database.reading() as transaction:
+            (load,) = transaction.jobs.loads()
+            assert transaction.jobs.running() == {"w-1": attempt}
+        assert (load.target, load.slug) == (running.target, "nvidia-h200")
+        assert (load.waiting, load.running, load.oldest_since) == (1, 1, waiting.not_before)
+        assert (load.live_workers, load.busy_workers, load.idle_workers) == (1, 1, 0)
+        assert not load.is_stranded
+
+    def test_a_target_with_jobs_and_no_worker_is_stranded(self, database: Database) -> None:
+        given_a_queued_job(database)
+        with database.transaction() as transaction:
+            transaction.fleet.drain(transaction.fleet.workers()[0].name, "maintenance", "ada")
+            (load,) = transaction.jobs.loads()
+            assert (load.draining_workers, load.is_stranded) == (1, True)
+            transaction.fleet.stop("w-1")
+            (load,) = transaction.jobs.loads()
+            assert (load.live_workers, load.is_stranded) == (0, True)
+
+    def test_a_target_with_a_worker_and_no_jobs_is_idle(self, database: Database) -> None:
+        with database.reading() as transaction:
+            (load,) = transaction.jobs.loads()
+        assert (load.waiting, load.running, load.oldest_since, load.idle_workers) == (0, 0, None, 1)
+
     # Duties.
 
     def test_a_duty_is_one_processs_at_a_time(self, database: Database) -> None:

@@ -137,6 +137,7 @@ class FarmCommand:
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.home = folder / "home"
+        self.locks = folder / "locks"
         self._output = folder / "output"
         self._output.mkdir(parents=True, exist_ok=True)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FARM_")}
@@ -145,7 +146,7 @@ class FarmCommand:
             "PYTHONPATH": str(ROOT),
             "FARM_HOME": str(self.home),
             # No other test on this machine waits for this one's device.
-            "FARM_LOCKS": str(self.home / "locks"),
+            "FARM_LOCKS": str(self.locks),
             "FARM_USER": "tester",
             "COLUMNS": "200",
             "TMPDIR": str(self._output),

@@ -357,7 +357,7 @@ def test_a_database_that_the_farm_does_not_know(new_farm: FarmCommand, url: str,
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("FARM_LEASE_S", "soon"), ("FARM_STORE", "s3://bucket"), ("FARM_BUSY_S", "-1"), ("FARM_BROKER_URL", "redis:/x")],
+    [("FARM_LEASE_S", "soon"), ("FARM_STORE", "gs://bucket"), ("FARM_BUSY_S", "-1"), ("FARM_BROKER_URL", "redis:/x")],
 )  # fmt: skip
 def test_a_setting_that_means_nothing(farm: FarmCommand, variable: str, value: str) -> None:
     path = models.save(GOOD, farm.folder / "model.onnx")
@@ -400,6 +400,7 @@ def _locked(path: Path) -> Iterator[None]:
 def test_a_database_on_another_schema(farm: FarmCommand, revision: str, message: str, hint: str) -> None:
     with closing(sqlite3.connect(farm.home / "farm.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+        connection.execute("UPDATE schema_compatibility SET oldest = ?", [revision])
     path = models.save(GOOD, farm.folder / "model.onnx")
     for words in (("status",), ("submit", path), ("up",), ("worker",)):
         said = farm.refused(*words, code=4)

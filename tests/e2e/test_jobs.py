@@ -357,7 +357,7 @@ def test_a_device_that_somebody_else_holds_is_waited_for(busy_farm: FarmCommand,
     from workers.devices import describe_cpu
 
     path = models.save(models.dense(26, batch=1), tmp_path / "dense.onnx")
-    locks = busy_farm.home / "locks"
+    locks = busy_farm.locks
     with DeviceLock(describe_cpu().uuid, folder=locks, purpose="a test", wait_seconds=60):
         submission = busy_farm.json("submit", path, "--spec", fast_spec(tmp_path), "--gpu", "cpu")["id"]
         following = busy_farm.start("watch", submission)

@@ -58,7 +58,7 @@ def test_a_new_farm_is_ready_for_work(settings: Settings) -> None:
     with opened(settings) as farm:
         given_a_farm(farm.database)
         assert farm.store.has(farm.store.put_bytes(b"engine"))
-    assert sorted(path.name for path in settings.home.iterdir()) == ["artifacts", "farm.db"]
+    assert sorted(path.name for path in settings.home.iterdir()) == ["artifacts", "farm.db", "signing.key"]
 
 
 def test_a_farm_is_made_once_and_keeps_what_it_holds(settings: Settings) -> None:
@@ -89,7 +89,7 @@ def test_a_database_and_a_store_in_other_places_are_made_there(tmp_path: Path) -
     with opened(settings) as farm:
         farm.store.put_bytes(b"engine")
     assert (tmp_path / "db" / "my.db").exists()
-    assert not settings.home.exists()
+    assert [path.name for path in settings.home.iterdir()] == ["signing.key"]
 
 
 # Several at once, and one that is killed.
@@ -249,6 +249,7 @@ def test_an_older_or_newer_farm_is_not_touched(settings: Settings) -> None:
         database = open_database(settings)
         with database.engine.begin() as connection:
             connection.exec_driver_sql("UPDATE alembic_version SET version_num = ?", (version,))
+            connection.exec_driver_sql("UPDATE schema_compatibility SET oldest = ?", (version,))
         with pytest.raises(SchemaVersionError, match=version):
             open_farm(settings)
         assert current_revision(database) == version

@@ -18,8 +18,9 @@ from farm.domain.errors import AttemptSupersededError, InvalidRequestError, NotF
 from farm.domain.jobs import AttemptState, JobState, Phase
 from farm.domain.targets import Target
 from farm.domain.timing_caches import CacheKey
-from farm.domain.work import Disposition
+from farm.domain.work import Cell, Disposition
 from farm.services.attempts import rescue_expired
+from farm.services.cancel import cancel_submission
 from farm.services.plan import Plan, PlannedCell
 from farm.services.submit import SubmitOrder, submit_plan
 from farm.storage import tables
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
 
     from farm.domain.digests import Digest
     from farm.domain.specs import BuildSpec
-    from farm.domain.work import Submission
+    from farm.domain.work import Job, Submission
     from tests.services import PostgresServer
 
 THREADS = 8
@@ -340,6 +341,35 @@ def test_who_takes_a_job_does_not_wait_for_one_that_somebody_is_at(postgres_data
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(take).result(timeout=5) == free.id
     assert take() == held.id
+
+
+def test_of_two_who_cancel_what_they_share_at_once_the_second_one_stops_it(
+    postgres_database: SqlDatabase,
+) -> None:
+    database = postgres_database
+    empty(database)
+    name = given_a_farm(database)
+    job = given_a_queued_job(database)
+    cells = [Cell(0, job.spec, Disposition.QUEUED, job.id)]
+    with database.transaction() as transaction:
+        first, second = (
+            transaction.jobs.add_submission(name=name, user=user, tags={}, cells=cells, request={}).id
+            for user in ("ada", "bob")
+        )
+
+    def cancel_second() -> tuple[list[Job], list[Job]]:
+        with database.transaction() as transaction:
+            return cancel_submission(transaction, second)
+
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction() as transaction:
+            _, kept = cancel_submission(transaction, first)
+            cancelling = pool.submit(cancel_second)
+            with pytest.raises(TimeoutError):
+                cancelling.result(timeout=0.5)
+        cancelled, _ = cancelling.result(timeout=10)
+    assert [other.id for other in kept] == [other.id for other in cancelled] == [job.id]
+    assert get_job(database, job).state is JobState.CANCELLED
 
 
 # The clock.

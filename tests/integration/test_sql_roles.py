@@ -120,7 +120,7 @@ def test_what_a_later_release_takes_back_is_taken_back_by_its_upgrade(
 @pytest.mark.parametrize(
     ("role", "statement"),
     [
-        *((READER, f"DELETE FROM {table}") for table in ("jobs", "submissions", "log_chunks", "engines")),
+        *((READER, f"DELETE FROM {table}") for table in ("jobs", "submissions", "log_chunks", "engines")),  # noqa: S608
         (READER, "UPDATE jobs SET state = 'CANCELLED', finished_at = now()"),
         (READER, "INSERT INTO worker_drains VALUES ('gpu-1', 'no', 'me', now())"),
         (SUBMITTER, "INSERT INTO engines (spec_sha256) VALUES ('0')"),

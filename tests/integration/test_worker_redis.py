@@ -13,7 +13,7 @@ import redis
 
 from farm.domain.identifiers import new_id
 from farm.domain.jobs import AttemptState, JobState
-from tests.fake_toolchain.harness import FarmOfTest, farm_of_test, settings_in, wait_until
+from tests.fake_toolchain.harness import FarmOfTest, farm_of_test, settings_in
 from tests.services import RedisServer
 from workers.device_lock import DEFAULT_LOCK_FOLDER
 from workers.interpreters import probe_interpreter

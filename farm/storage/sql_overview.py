@@ -1,0 +1,96 @@
+"""The fleet at a glance, in SQL: what waits and runs for every target, in a handful of statements."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import exists, func, select
+
+from farm.domain.overview import TargetLoad
+from farm.storage.columns import DatabaseNow
+from farm.storage.fleet_rows import WORKER_SILENCE_S, target_from_rows
+from farm.storage.sql_claims import is_in
+from farm.storage.tables import (
+    device_types,
+    jobs,
+    toolchains,
+    worker_drains,
+    worker_targets,
+    workers,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Any
+
+    from sqlalchemy import Connection, Select
+
+    from farm.domain.targets import Target
+
+Key = tuple[int, int]
+
+
+class SqlOverview:
+    """The part of `JobLedger` that says how the queues stand."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def loads(self) -> list[TargetLoad]:
+        """Every target that has jobs which have not ended, or live workers; the longest wait first."""
+        now: datetime = self._connection.execute(select(DatabaseNow())).scalar_one()
+        waiting = self._of_jobs("QUEUED", func.min(jobs.c.not_before))
+        running = self._of_jobs("RUNNING", func.min(jobs.c.not_before))
+        live = self._of_workers(now)
+        draining = self._of_workers(now, exists().where(worker_drains.c.name == workers.c.name))
+        runs = jobs.alias("runs")
+        busy = self._of_workers(now, exists().where(is_in(runs, "RUNNING"), runs.c.worker_id == workers.c.id))
+        slugs, targets = self._names({*waiting, *running, *live})
+        loads = [
+            TargetLoad(
+                target=targets[key],
+                slug=slugs[key],
+                waiting=waiting.get(key, (0, None))[0],
+                running=running.get(key, (0, None))[0],
+                oldest_since=waiting.get(key, (0, None))[1],
+                live_workers=live.get(key, 0),
+                busy_workers=busy.get(key, 0),
+                draining_workers=draining.get(key, 0),
+            )
+            for key in targets
+        ]
+        return sorted(loads, key=lambda load: (load.oldest_since or now, load.slug, str(load.target)))
+
+    def _of_jobs(self, state: str, oldest: Any) -> dict[Key, tuple[int, datetime | None]]:
+        query = (
+            select(jobs.c.device_type_id, jobs.c.toolchain_id, func.count().label("count"))
+            .add_columns(oldest.label("oldest"))
+            .where(is_in(jobs, state))
+            .group_by(jobs.c.device_type_id, jobs.c.toolchain_id)
+        )
+        return {
+            (row.device_type_id, row.toolchain_id): (int(row[2]), row.oldest)
+            for row in self._connection.execute(query)
+        }
+
+    def _of_workers(self, now: datetime, *conditions: Any) -> dict[Key, int]:
+        query: Select[Any] = (
+            select(worker_targets.c.device_type_id, worker_targets.c.toolchain_id, func.count())
+            .join(workers, workers.c.id == worker_targets.c.worker_id)
+            .where(
+                workers.c.stopped_at.is_(None),
+                workers.c.heartbeat_at > now - timedelta(seconds=WORKER_SILENCE_S),
+                *conditions,
+            )
+            .group_by(worker_targets.c.device_type_id, worker_targets.c.toolchain_id)
+        )
+        return {
+            (row.device_type_id, row.toolchain_id): int(row[2]) for row in self._connection.execute(query)
+        }
+
+    def _names(self, keys: set[Key]) -> tuple[dict[Key, str], dict[Key, Target]]:
+        types = {row.id: row for row in self._connection.execute(select(device_types))}
+        stacks = {row.id: row for row in self._connection.execute(select(toolchains))}
+        slugs = {key: str(types[key[0]].slug) for key in keys}
+        return slugs, {key: target_from_rows(types[key[0]], stacks[key[1]]) for key in keys}
