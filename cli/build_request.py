@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.accuracy import Thresholds
+from farm.domain.durations import parse_duration
 from farm.domain.errors import InvalidSpecError
+from farm.domain.jobs import Phase
 from farm.domain.shapes import parse_shape, parse_shapes, shape_text
 from farm.domain.suggestions import did_you_mean
 from farm.services.plan import BuildRequest
@@ -22,8 +24,22 @@ if TYPE_CHECKING:
 _LISTS = ("gpu", "toolchain", "precision", "batch")
 _SHAPES = ("min_shapes", "opt_shapes", "max_shapes")
 _PATHS = ("model", "inputs")
-_MAPPINGS = ("set", "tags", "thresholds")
-_WORDS = ("model", "name", "inputs", "salt", "seed", "max_attempts", "deadline_s", "warmup_ms", "duration_ms")
+_MAPPINGS = ("set", "tags", "thresholds", "deadline")
+_WORDS = (
+    "model",
+    "name",
+    "inputs",
+    "salt",
+    "seed",
+    "max_attempts",
+    "deadline_s",
+    "queue_timeout",
+    "priority",
+    "warmup_ms",
+    "duration_ms",
+)
+#: In `deadline`, the limit of the attempt as a whole.
+ATTEMPT = "attempt"
 _TEXTS = ("model", "name", "inputs", "salt")
 KNOWN = (*_WORDS, *_LISTS, *_SHAPES, *_MAPPINGS)
 
@@ -94,6 +110,32 @@ class Wish:
             if not is_number:
                 raise InvalidSpecError(f"threshold {name} is no number: {value!r}")
         return Thresholds(**{**known, **{name: float(value) for name, value in given.items()}})
+
+    def deadlines(self) -> dict[str, int]:
+        """Seconds that an attempt (under `attempt`) and its phases may take, as far as anybody said.
+
+        Raises:
+            InvalidSpecError: there is no such phase, or it is no span of time.
+        """
+        given: Mapping[str, Any] = self.values.get("deadline", {})
+        known = [ATTEMPT, *(phase.value for phase in Phase)]
+        for name in given:
+            if name not in known:
+                raise InvalidSpecError(f"there is no phase {name!r}", hint=did_you_mean(name, known))
+        found = {name: parse_duration(str(span)) for name, span in given.items()}
+        if "deadline_s" in self.values:
+            # As spec files of releases before 0.2 have it.
+            found.setdefault(ATTEMPT, parse_duration(str(self.values["deadline_s"])))
+        return found
+
+    def queue_timeout_s(self) -> float | None:
+        """Seconds that a job may wait for a worker; none for ever.
+
+        Raises:
+            InvalidSpecError: it is no span of time.
+        """
+        span = self.values.get("queue_timeout")
+        return None if span is None else float(parse_duration(str(span)))
 
     def number(self, key: str, default: int) -> int:
         """A whole number of the file.
@@ -166,6 +208,8 @@ def _checked(path: Path, key: str, value: Any) -> Any:
         if isinstance(value, dict):
             return {str(name): _shape(shape) for name, shape in value.items()}
         raise InvalidSpecError(f"{path}: {key} must map inputs to shapes such as 1x3x224x224")
+    if key == "deadline" and not isinstance(value, dict):
+        value = {ATTEMPT: value}
     if key in _MAPPINGS:
         if not isinstance(value, dict):
             raise InvalidSpecError(f"{path}: {key} must map names to values")

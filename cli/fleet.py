@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.context import json_option, opened
-from cli.render import age, show_json, show_line, show_table
+from cli.render import show_json, show_line, show_table
 
 
 @click.command(short_help="List device types that engines can be built for.")
@@ -92,62 +92,3 @@ def toolchains(ctx: click.Context, options: bool, as_json: bool) -> None:
             [(o.name, o.kind, o.default, " ".join(o.choices), o.help) for o in description.options],
             title=str(description.id),
         )
-
-
-@click.command(short_help="List workers, live and lost.")
-@click.option("--all", "show_all", is_flag=True, help="Also those that have left or fell silent long ago.")
-@json_option
-@click.pass_context
-def workers(ctx: click.Context, show_all: bool, as_json: bool) -> None:
-    """List workers: what each serves, whether it lives, and what it is doing.
-
-    \b
-    farm workers
-    """
-    with opened(ctx).database.reading() as transaction:
-        found = transaction.fleet.workers()
-        slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
-        now = transaction.now()
-    shown = [worker for worker in found if show_all or worker.is_live or worker.stopped_at is None]
-
-    def state(worker: object) -> str:
-        if getattr(worker, "stopped_at", None):
-            return "left"
-        return "live" if getattr(worker, "is_live", False) else "lost"
-
-    if as_json:
-        show_json(
-            [
-                {
-                    "id": worker.id,
-                    "state": state(worker),
-                    "host": worker.host,
-                    "pid": worker.pid,
-                    "device": worker.device.uuid,
-                    "device_type": slugs.get(worker.device.device_type),
-                    "targets": [f"{slugs[t.device_type]} · {t.toolchain}" for t in worker.targets],
-                    "job": worker.current_job or None,
-                    "started_at": worker.started_at,
-                    "heartbeat_at": worker.heartbeat_at,
-                }
-                for worker in shown
-            ]
-        )
-        return
-    show_table(
-        ["worker", "state", "host", "pid>", "device", "toolchains", "job", "heartbeat"],
-        [
-            (
-                worker.id,
-                state(worker),
-                worker.host,
-                worker.pid,
-                slugs.get(worker.device.device_type),
-                ", ".join(map(str, worker.toolchains)),
-                worker.current_job,
-                age(worker.heartbeat_at, now),
-            )
-            for worker in shown
-        ],
-        empty="No worker is running. `farm up` starts one for this machine.",
-    )

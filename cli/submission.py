@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.build_request import ATTEMPT
 from cli.context import flattened, opened, settings_of
 from cli.render import show_note
 from farm.domain.errors import InvalidSpecError
@@ -56,11 +57,22 @@ def options_as_wish(given: dict[str, Any]) -> dict[str, Any]:
         "warmup_ms": given["warmup_ms"],
         "duration_ms": given["duration_ms"],
         "max_attempts": given["max_attempts"],
-        "deadline_s": given["deadline"],
+        "deadline": _deadlines(given["deadlines"]),
+        "queue_timeout": given["queue_timeout"],
+        "priority": given["priority"],
     }
     for key in ("min_shapes", "opt_shapes", "max_shapes"):
         values[key] = parse_shapes(given[key]) if given[key] else None
     return values
+
+
+def _deadlines(words: tuple[str, ...]) -> dict[str, str]:
+    """`2h` and `build=1h` under the names of a spec file."""
+    found = {}
+    for word in words:
+        phase, equals, span = word.partition("=")
+        found[phase.strip() if equals else ATTEMPT] = (span if equals else phase).strip()
+    return found
 
 
 def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepared:
@@ -95,13 +107,20 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
 def _job_request(wish: Wish) -> JobRequest:
     from farm.domain.accuracy import VerificationSpec
     from farm.domain.benchmarks import BenchmarkSpec
+    from farm.domain.fairness import HIGHEST_PRIORITY, LOWEST_PRIORITY
+    from farm.domain.jobs import Phase
     from farm.domain.work import JobRequest
 
     usual, timing = JobRequest(), BenchmarkSpec()
     attempts = wish.number("max_attempts", usual.max_attempts)
-    deadline_s = wish.number("deadline_s", usual.deadline_s)
-    if attempts < 1 or deadline_s < 1:
-        raise InvalidSpecError("a job needs at least one attempt and one second")
+    if attempts < 1:
+        raise InvalidSpecError("a job needs at least one attempt")
+    priority = wish.number("priority", usual.priority)
+    if not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
+        raise InvalidSpecError(
+            f"priority must be from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}, not {priority}"
+        )
+    deadlines = wish.deadlines()
     return JobRequest(
         benchmark=BenchmarkSpec(
             warmup_ms=wish.number("warmup_ms", timing.warmup_ms),
@@ -109,7 +128,10 @@ def _job_request(wish: Wish) -> JobRequest:
         ),
         verification=VerificationSpec(seed=wish.number("seed", 0), thresholds=wish.thresholds()),
         max_attempts=attempts,
-        deadline_s=deadline_s,
+        deadline_s=deadlines.pop(ATTEMPT, usual.deadline_s),
+        phase_deadlines={Phase(name): limit for name, limit in deadlines.items()},
+        queue_timeout_s=wish.queue_timeout_s(),
+        priority=priority,
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.context import json_option, opened, settings_of
-from cli.render import show_json_line, show_note
+from cli.render import show_json, show_json_line, show_line, show_note
 from farm.logs import configure_logging
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from farm.bootstrap import Farm
     from farm.settings import Settings
+    from workers.serve import ServeOptions
 
 _log = logging.getLogger(__name__)
 _PYTHON_OPTION = click.option(
@@ -48,31 +49,110 @@ def up(ctx: click.Context, devices: tuple[str, ...], pythons: tuple[Path, ...], 
     farm up --toolchain-python /opt/trt86/bin/python
     """
     from workers.agent import FolderLock
+    from workers.serve import ServeOptions
 
     farm = opened(ctx, create=True)
     with FolderLock(farm.settings.home):
         tell = _teller(farm.settings, as_json=as_json)
         tell(f"farm in {farm.settings.home}")
-        _serve(farm, devices, pythons, with_cpu=True, tell=tell)
+        _serve(farm, devices, pythons, ServeOptions(), with_cpu=True, tell=tell)
 
 
-@click.command(short_help="Run a worker of a fleet on this machine.")
+@click.group(invoke_without_command=True, short_help="Run a worker of a fleet on this machine.")
 @_DEVICE_OPTION
 @_PYTHON_OPTION
+@click.option(
+    "--name", default="", help="What it is called, for `drain` and `resume`. [default: host and device]"
+)
+@click.option(
+    "--drain-timeout",
+    help="How long it may finish its job after SIGTERM: 90s, 5m; 0 for not at all. [default: 5m]",
+)
+@click.option(
+    "--of-a-host", is_flag=True, hidden=True, help="Started by a worker of several devices; ends with it."
+)
 @json_option
 @click.pass_context
-def worker(ctx: click.Context, devices: tuple[str, ...], pythons: tuple[Path, ...], as_json: bool) -> None:
-    """Run a worker for this machine's GPUs (or its CPU, if it has none) until SIGTERM or Ctrl-C.
+def worker(
+    ctx: click.Context,
+    devices: tuple[str, ...],
+    pythons: tuple[Path, ...],
+    name: str,
+    drain_timeout: str | None,
+    of_a_host: bool,
+    as_json: bool,
+) -> None:
+    """Run a worker for this machine's GPUs (or its CPU, if it has none), a process for each, until SIGTERM or Ctrl-C.
 
-    The fleet is where FARM_DATABASE_URL, FARM_BROKER_URL and FARM_STORE say.
+    The fleet is where FARM_DATABASE_URL, FARM_BROKER_URL and FARM_STORE say. SIGTERM drains: nothing new is
+    taken, and what runs may end; Ctrl-C, or a second SIGTERM, gives it back to the queue.
 
     \b
     FARM_BROKER_URL=redis://broker/0 FARM_DATABASE_URL=postgresql+psycopg://farm@db/farm \\
       farm worker --toolchain-python /opt/trt86/bin/python
+    farm worker drain gpu07-0 --reason "new driver"
     """
+    if ctx.invoked_subcommand is not None:
+        return
+    from farm.domain.durations import parse_duration
+    from workers.serve import ServeOptions
+
     settings = settings_of(ctx)
+    drain_s = settings.drain_s
+    if drain_timeout is not None:
+        drain_s = 0.0 if drain_timeout.strip() in ("0", "0s") else float(parse_duration(drain_timeout))
     farm = opened(ctx, create=settings.sqlite_path is not None)
-    _serve(farm, devices, pythons, with_cpu=False, tell=_teller(settings, as_json=as_json))
+    tell = _teller(settings, as_json=as_json)
+    _serve(farm, devices, pythons, ServeOptions(drain_s, name, of_a_host), with_cpu=False, tell=tell)
+
+
+@worker.command()
+@click.argument("name")
+@click.option("--reason", default="", help="Shown to whoever wonders.")
+@json_option
+@click.pass_context
+def drain(ctx: click.Context, name: str, reason: str, as_json: bool) -> None:
+    """Let worker NAME (or its id, or a host: all of its workers) finish what it does and take nothing new.
+
+    It stays drained until `farm worker resume`, also when it is started again.
+
+    \b
+    farm worker drain gpu07-0 --reason "new driver"
+    """
+    from farm.services.drains import drain_workers
+
+    farm = opened(ctx)
+    with farm.database.transaction() as transaction:
+        drained = drain_workers(
+            transaction, name, reason or f"{farm.settings.user} asked", farm.settings.user
+        )
+    if as_json:
+        show_json({"drained": [{"name": w.name, "job": w.current_job or None} for w in drained]})
+        return
+    for found in drained:
+        job = f"; it still runs {found.current_job}" if found.current_job else ""
+        show_line(f"{found.name} takes nothing new{job}")
+
+
+@worker.command()
+@click.argument("name")
+@json_option
+@click.pass_context
+def resume(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Let worker NAME (or its id, or a host: all of its workers) take jobs again.
+
+    \b
+    farm worker resume gpu07-0
+    """
+    from farm.services.drains import resume_workers
+
+    with opened(ctx).database.transaction() as transaction:
+        names = resume_workers(transaction, name)
+    if as_json:
+        show_json({"resumed": names})
+        return
+    for resumed in names:
+        show_line(f"{resumed} takes jobs again")
 
 
 def _teller(settings: Settings, *, as_json: bool) -> Callable[[str], None]:
@@ -88,6 +168,7 @@ def _serve(
     farm: Farm,
     devices: tuple[str, ...],
     pythons: tuple[Path, ...],
+    options: ServeOptions,
     *,
     with_cpu: bool,
     tell: Callable[[str], None],
@@ -101,4 +182,4 @@ def _serve(
     chosen = choose_devices(devices, with_cpu=with_cpu)
     interpreters = probe_machine(farm, pythons)
     sweep_scratch(farm)
-    serve_devices(farm, chosen, interpreters, tell=tell)
+    serve_devices(farm, chosen, interpreters, options, tell=tell)

@@ -11,6 +11,7 @@
 | `FARM_USER`         | who submits                                    | the login name            |
 | `FARM_LEASE_S`      | how long a claim holds without a heartbeat     | 30                        |
 | `FARM_BUSY_S`       | how long SQLite waits for another writer       | 15                        |
+| `FARM_DRAIN_S`      | how long a worker may finish its job after SIGTERM | 300                   |
 | `FARM_LEAST_GRACE_S` | for tests of the farm: how long at least `farm gc` leaves what nothing refers to | 3600 |
 | `FARM_FAILPOINTS`   | for tests of the farm: steps at which a process dies (farm/failpoints.py) | none |
 | `FARM_LOG_FORMAT`   | `text` or `json`: how long-running commands log | `text`                   |
@@ -86,6 +87,7 @@ class Settings:
         lease_s: how long a claim holds without a heartbeat.
         poll_s: how often an embedded worker looks for due jobs; the sweeper of a fleet, a fifth as often.
         busy_s: how long SQLite waits for another writer before it gives up.
+        drain_s: how long a worker may finish its job after SIGTERM.
         failpoints: steps at which this process dies, freezes or fails; for tests of the farm itself.
         log_format: `text` or `json`.
         log_level: the lowest level that is logged.
@@ -110,6 +112,7 @@ class Settings:
     busy_s: float = 15.0
     locks: Path = DEFAULT_LOCKS
     failpoints: str = ""
+    drain_s: float = 300.0
     log_format: str = "text"
     log_level: str = "warning"
     signing_key: Path | None = None
@@ -152,6 +155,7 @@ def read_settings(home: Path | None = None, environment: Mapping[str, str] | Non
         scratch=_folder("FARM_SCRATCH", env.get("FARM_SCRATCH") or str(folder / "scratch")),
         locks=_folder("FARM_LOCKS", env.get("FARM_LOCKS") or str(DEFAULT_LOCKS)),
         failpoints=env.get("FARM_FAILPOINTS") or "",
+        drain_s=_seconds("FARM_DRAIN_S", env.get("FARM_DRAIN_S") or "300"),
         user=env.get("FARM_USER") or _login_name(),
         host=socket.gethostname(),
         lease_s=_seconds("FARM_LEASE_S", env.get("FARM_LEASE_S") or "30"),

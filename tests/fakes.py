@@ -7,6 +7,7 @@ They keep the promises of the real ones, which `tests/unit/test_fakes.py` proves
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +25,7 @@ from farm.domain.errors import (
     NotFoundError,
 )
 from farm.domain.fairness import Lane, Share, decayed, in_turn
-from farm.domain.filing import Engine, HistoryEntry, Run
+from farm.domain.filing import Engine, HistoryEntry, Run, SigningKey
 from farm.domain.identifiers import new_id
 from farm.domain.jobs import (
     AttemptState,
@@ -34,7 +35,7 @@ from farm.domain.jobs import (
     check_attempt_transition,
     check_job_transition,
 )
-from farm.domain.overview import TargetLoad
+from farm.domain.overview import Rivals, TargetLoad
 from farm.domain.stores import Leftovers, StoredArtifact
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import Target
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm.domain.jobs import Failure
-    from farm.services.ports.py farm.domain.filing import SigningKey
     from farm.domain.models import Model
     from farm.domain.specs import BuildSpec
     from farm.domain.targets import Device, DeviceType, ToolchainId
@@ -437,6 +437,19 @@ class InMemoryJobLedger:
         """The attempts that run now."""
         found = [row.attempt for row in self._tables.attempts.values()]
         return {attempt.worker_id: attempt for attempt in found if attempt.state is AttemptState.RUNNING}
+
+    def rivals(self, job: Job) -> Rivals:
+        """Who waits for the same target as a job."""
+        others = [row.job for row in self._waiting(job.target) if row.job.id != job.id]
+        priority = job.request.priority
+        same = [other for other in others if other.request.priority == priority]
+        before = [row.job.id for row in self._waiting(job.target)]
+        place = before.index(job.id) if job.id in before else len(before)
+        return Rivals(
+            higher_priority=sum(other.request.priority > priority for other in others),
+            older_of_user=sum(o.user == job.user and before.index(o.id) < place for o in same),
+            users=Counter(other.user for other in same if other.user != job.user),
+        )
 
     def loads(self) -> list[TargetLoad]:
         """Every target that has jobs which have not ended, or live workers."""

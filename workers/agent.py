@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from workers.interpreters import Interpreter
 
 _log = logging.getLogger(__name__)
+_DRAIN_POLL_S = 0.1
 REFERENCE_TOOLCHAIN = "onnxruntime"
 
 
@@ -160,23 +162,25 @@ class RunningWorker:
         self.id = new_id("w")
         name_worker(self.id)
         self.stopping = threading.Event()
+        self._pulse = Pulse(self.id)
         # Before anything is registered: a worker without a key has nothing to offer.
         signer = open_signer(farm)
         own = interpreters[0]
         reference = next((t.id for t in own.toolchains if t.id.name == REFERENCE_TOOLCHAIN), None)
+        self.name = name or worker_name(offer.device)
         place = Workplace(
             farm=farm,
             worker_id=self.id,
+            name=self.name,
             device=offer.device,
             interpreters=offer.toolchains,
             reference_python=own.path,
             reference_toolchain=str(reference) if reference else "",
             code=code_folder(farm.settings.scratch),
             stopping=self.stopping,
-            pulse=Pulse(self.id),
+            pulse=self._pulse,
             signer=signer,
         )
-        self.name = name or worker_name(offer.device)
         registration = WorkerRegistration(
             id=self.id,
             name=self.name,
@@ -195,6 +199,13 @@ class RunningWorker:
     def is_busy(self) -> bool:
         """Whether an attempt is running."""
         return self._consumer.is_busy
+
+    def drain(self, seconds: float, now: threading.Event) -> None:
+        """Takes nothing new, and waits for what runs; no longer than so many seconds, or until `now` is set."""
+        self._pulse.is_leaving = True
+        end = time.monotonic() + seconds
+        while self.is_busy and time.monotonic() < end and not now.wait(_DRAIN_POLL_S):
+            pass
 
     def __enter__(self) -> Self:
         """Begins to take jobs."""

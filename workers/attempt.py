@@ -27,6 +27,7 @@ from workers.device_lock import DeviceLock
 from workers.journal import Journal
 from workers.lease import Lease
 from workers.materials import benchmark_shapes, chunk_shapes, place_model
+from workers.phase_deadlines import PhaseDeadlines
 from workers.reference import ReferenceStep, can_run_engine
 from workers.throttle_watch import ThrottleWatch
 from workers.timing_caches import CacheLoan
@@ -59,10 +60,12 @@ class Attempted:
     Attributes:
         job_id: of its job.
         failure: why it made nothing; none if it succeeded, or did not end by itself.
+        succeeded: whether it filed what it made.
     """
 
     job_id: str
     failure: Failure | None
+    succeeded: bool
 
 
 def run_next(place: Workplace) -> Attempted | None:
@@ -83,7 +86,7 @@ def run_next(place: Workplace) -> Attempted | None:
     job, attempt = claimed
     folder = farm.settings.scratch / f"{job.id}.{attempt.number}"
     remove_folder(folder)
-    failure = None
+    failure, succeeded = None, False
     with log_context(job=job.id, attempt=attempt.number, worker=place.worker_id):
         try:
             with Lease(farm.database, attempt, farm.settings.lease_s, place.pulse) as lease:
@@ -96,7 +99,7 @@ def run_next(place: Workplace) -> Attempted | None:
         finally:
             remove_folder(folder)
     reach("after-finish")
-    return Attempted(job.id, failure)
+    return Attempted(job.id, failure, succeeded)
 
 
 class _Attempt:
@@ -114,6 +117,8 @@ class _Attempt:
         self._lease = lease
         self._seconds: dict[str, float] = {}
         self._deadline = time.monotonic() + job.request.deadline_s
+        self.has_filed = False
+        self._phases = PhaseDeadlines(job.request.phase_deadlines)
         self._log_file = folder / "log.txt"
         self._journal = Journal(place.farm.database, attempt, lease, self._log_file)
         self._throttling: Throttling | None = None
@@ -130,6 +135,7 @@ class _Attempt:
             log = self._farm.store.put_file(self._log_file)
             reach("before-finish")
             number = self._journal.insist(lambda: finish_attempt(database, job, attempt, outcome, log))
+            self.has_filed = True
             _log.info("job %s: engine %d filed", job.id, number)
         except StoppedError:
             self._end_stopped()
@@ -287,7 +293,9 @@ class _Attempt:
             if self._should_stop():
                 raise StoppedError
             time.sleep(_DEVICE_GAP_S)
-        self._deadline += time.monotonic() - begin
+        waited_s = time.monotonic() - begin
+        self._deadline += waited_s
+        self._phases.forgive(waited_s)
         try:
             yield lock
         finally:
@@ -314,7 +322,10 @@ class _Attempt:
 
     def _supervise(self, child: ChildProcess, deadline_s: float) -> ChildOutcome:
         outcome = child.supervise(
-            deadline_s=deadline_s, should_stop=self._should_stop, on_tick=self._journal.tell_of_child
+            deadline_s=deadline_s,
+            should_stop=self._should_stop,
+            on_tick=self._journal.tell_of_child,
+            phases=self._phases,
         )
         if outcome.was_stopped:
             raise StoppedError
@@ -328,6 +339,7 @@ class _Attempt:
 
     def _upload(self, request: AttemptRequest, result: AttemptResult, unverified: str) -> AttemptOutcome:
         self._journal.report(Phase.UPLOAD, None, "storing the engine")
+        self._keep_time(Phase.UPLOAD)
         store, begin = self._farm.store, time.monotonic()
         build = result.build
         engine = store.put_file(own_file(request.engine_path)) if build else None
@@ -336,6 +348,7 @@ class _Attempt:
             samples = store.put_file(own_file(request.samples_path))
         build_s = result.seconds.get(Phase.BUILD.value)
         timing_cache = self.loan.give_back(build, build_s, self._throttling) if build else None
+        self._keep_time(Phase.UPLOAD)
         self._seconds["upload"] = time.monotonic() - begin
         reach("after-upload")
         return AttemptOutcome(
@@ -396,6 +409,12 @@ class _Attempt:
         with self._farm.database.reading() as transaction:
             return transaction.now()
 
+    def _keep_time(self, phase: Phase) -> None:
+        """Ends a phase of the worker's own that takes longer than it may."""
+        overdue = self._phases.look(phase.value)
+        if overdue is not None:
+            raise ChildFailedError(overdue)
+
     def _find_engine(self) -> Engine | None:
         with self._farm.database.reading() as transaction:
             return transaction.engines.find(self._job.spec)
@@ -403,4 +422,5 @@ class _Attempt:
     def _prepare(self, message: str) -> None:
         if self._should_stop():
             raise StoppedError
+        self._keep_time(Phase.PREPARE)
         self._journal.report(Phase.PREPARE, None, message)

@@ -24,6 +24,8 @@ from workers.interpreters import command_of_child, environment_of_child
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from workers.phase_deadlines import PhaseDeadlines
+
 _POLL_S = 0.1
 #: How long what was killed may take to disappear; a process in the kernel's hands may never do so.
 _BURIAL_S = 5.0
@@ -135,6 +137,7 @@ class ChildProcess:
         deadline_s: float,
         should_stop: Callable[[], bool],
         on_tick: Callable[[Sequence[ChildEvent]], None],
+        phases: PhaseDeadlines | None = None,
     ) -> ChildOutcome:
         """Waits for the end, telling `on_tick` several times a second of the newest event of every phase.
 
@@ -153,7 +156,7 @@ class ChildProcess:
                 too_much = self.log_path.stat().st_size > self._max_log_bytes
                 if stopped or timed_out or too_much:
                     break
-                excess = watch.look(self._phase)
+                excess = watch.look(self._phase) or (phases.look(self._phase) if phases else None)
                 if excess is not None:
                     break
                 with suppress(subprocess.TimeoutExpired):

@@ -14,6 +14,7 @@ from kombu.entity import Queue
 from farm.domain.errors import FarmError
 from workers.attempt import run_next
 from workers.queues import TASK, CeleryQueue, new_celery_app
+from workers.streak import FailureStreak
 from workers.sweeper import Sweeper
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Consumer:
         names = sorted(target.queue for target in targets)
         self._app.conf.task_queues = [Queue(name) for name in names]  # type: ignore[no-untyped-call]
         self._controller: Any = None
+        self._streak = FailureStreak()
         self._sweeper = Sweeper(
             place.farm,
             CeleryQueue(self._app, self._settings.broker_url),
@@ -141,15 +143,27 @@ class Consumer:
         """
         self._busy.set()
         try:
-            while not self._place.stopping.is_set() and not self._place.pulse.drain_reason:
-                if run_next(self._place) is None:
+            while not self._place.stopping.is_set() and not self._place.pulse.takes_nothing:
+                attempted = run_next(self._place)
+                if attempted is None:
                     return
+                why = self._streak.note(attempted.job_id, attempted.failure, succeeded=attempted.succeeded)
+                if why:
+                    self._drain_itself(why)
         except FarmError as error:
             _log.warning("the worker could not work: %s", error)
         except Exception:  # noqa: BLE001 - a bug must not end the consumer
             _log.exception("a bug of the farm ended an attempt; the lease brings its job back")
         finally:
             self._busy.clear()
+
+    def _drain_itself(self, why: str) -> None:
+        _log.error(
+            "this worker drains itself: %s. `farm worker resume %s` lets it go on", why, self._place.name
+        )
+        with self._place.farm.database.transaction() as transaction:
+            transaction.fleet.drain(self._place.name, why, "the worker itself")
+        self._place.pulse.drain_reason = why
 
     def _live(self) -> None:
         """Says that the worker lives, while no attempt does."""

@@ -25,6 +25,12 @@ class Pulse:
         self._worker_id = worker_id
         self._next = 0.0
         self.drain_reason = ""
+        self.is_leaving = False
+
+    @property
+    def takes_nothing(self) -> bool:
+        """Whether the worker is to finish what it does and take nothing new."""
+        return self.is_leaving or bool(self.drain_reason)
 
     @property
     def is_due(self) -> bool:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
-import subprocess
 import sys
 import threading
-import time
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from farm.domain.durations import duration_text
 from farm.domain.errors import UnsupportedTargetError
 from farm.logs import configure_logging
 from farm.settings import own_environment
-from workers.agent import RunningWorker, offer_of
+from workers.agent import RunningWorker, offer_of, worker_name
+from workers.device_processes import DeviceProcesses
+from workers.stopping import StopSignals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,13 +28,32 @@ if TYPE_CHECKING:
     from workers.interpreters import Interpreter
 
 _log = logging.getLogger(__name__)
-#: A worker that dies at once is not started again in a tight loop.
-_RESTART_GAP_S = 5.0
-_STOP_DEADLINE_S = 20.0
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """How to serve.
+
+    Attributes:
+        drain_s: how long what runs may go on after SIGTERM, before it is given back.
+        name: of the worker, if it serves one device; made of host and device if empty.
+        ends_with_parent: whether it stops when its standard input ends: it was started by one that serves
+            several devices.
+    """
+
+    drain_s: float = 0.0
+    name: str = ""
+    ends_with_parent: bool = False
 
 
 def serve_devices(
-    farm: Farm, devices: Sequence[Device], interpreters: Sequence[Interpreter], *, tell: Callable[[str], None]
+    farm: Farm,
+    devices: Sequence[Device],
+    interpreters: Sequence[Interpreter],
+    options: ServeOptions,
+    *,
+    tell: Callable[[str], None],
 ) -> None:
     """Runs a worker per device until SIGTERM, SIGHUP or Ctrl-C.
 
@@ -49,11 +70,13 @@ def serve_devices(
             tell(f"{device.device_type.slug}: {error.message}")
     if not offers:
         raise reasons[0]
-    stop = _stop_signals()
+    stop = StopSignals().install()
+    if options.ends_with_parent:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     if len(offers) == 1:
-        _serve_here(farm, offers[0], interpreters, stop, tell)
+        _serve_here(farm, offers[0], interpreters, options, stop, tell)
     else:
-        _serve_apart(offers, interpreters, farm, stop, tell)
+        _serve_apart(offers, interpreters, farm, options, stop, tell)
     tell("stopped")
 
 
@@ -61,73 +84,60 @@ def _serve_here(
     farm: Farm,
     offer: Offer,
     interpreters: Sequence[Interpreter],
-    stop: threading.Event,
+    options: ServeOptions,
+    stop: StopSignals,
     tell: Callable[[str], None],
 ) -> None:
-    with RunningWorker(farm, offer, interpreters) as worker:
-        toolchains = ", ".join(str(description.id) for description in offer.descriptions)
-        tell(
-            f"worker {worker.id} serves {', '.join(worker.slugs.values())} with {toolchains}; Ctrl-C stops it"
-        )
-        stop.wait()
+    with RunningWorker(farm, offer, interpreters, name=options.name) as worker:
+        for line in _screen(worker, offer):
+            tell(line)
+        stop.asked.wait()
+        if worker.is_busy and not stop.now.is_set() and options.drain_s:
+            tell(
+                f"draining: the running job may take another {duration_text(options.drain_s)}; "
+                "Ctrl-C or a second SIGTERM gives it back now"
+            )
+        worker.drain(options.drain_s, stop.now)
         if worker.is_busy:
             tell("stopping: the running job goes back to the queue")
+
+
+def _screen(worker: RunningWorker, offer: Offer) -> list[str]:
+    """What it serves, in one screen."""
+    toolchains = ", ".join(str(description.id) for description in offer.descriptions)
+    head = f"worker {worker.id} ({worker.name}) serves {', '.join(worker.slugs.values())} with {toolchains}; Ctrl-C stops it"
+    return [
+        head,
+        *(f"    {description.id}: {offer.toolchains[description.id]}" for description in offer.descriptions),
+    ]
 
 
 def _serve_apart(
     offers: Sequence[Offer],
     interpreters: Sequence[Interpreter],
     farm: Farm,
-    stop: threading.Event,
+    options: ServeOptions,
+    stop: StopSignals,
     tell: Callable[[str], None],
 ) -> None:
-    """One process per device, started again when it dies: a crash of one leaves the others alone."""
     pythons = [word for i in interpreters[1:] for word in ("--toolchain-python", str(i.path))]
-
-    def start(offer: Offer) -> subprocess.Popen[Any]:
-        command = [sys.executable, "-m", "cli.main", "--home", str(farm.settings.home), "worker"]
-        return subprocess.Popen([*command, "--device", offer.device.uuid, *pythons], env=own_environment())
-
-    processes = {offer.device.uuid: start(offer) for offer in offers}
-    by_uuid = {offer.device.uuid: offer for offer in offers}
-    tell(f"{len(processes)} workers, one per device; Ctrl-C stops them")
-    with ExitStack() as stack:
-        stack.callback(_stop_all, processes)
-        while not stop.wait(_RESTART_GAP_S if _any_dead(processes) else 0.5):
-            for uuid, process in list(processes.items()):
-                if process.poll() is not None:
-                    _log.warning(
-                        "the worker of %s ended with status %s; starting it again", uuid, process.returncode
-                    )
-                    processes[uuid] = start(by_uuid[uuid])
+    base = [sys.executable, "-m", "cli.main", "--home", str(farm.settings.home), "worker", "--of-a-host"]
+    commands = {
+        offer.device.uuid: [
+            *base, "--device", offer.device.uuid, "--drain-timeout", f"{max(round(options.drain_s), 0)}",
+            "--name", f"{options.name or offer.device.host}{worker_name(offer.device)[len(offer.device.host):]}",
+            *pythons,
+        ]
+        for offer in offers
+    }  # fmt: skip
+    tell(f"{len(commands)} workers, one per device; Ctrl-C stops them")
+    DeviceProcesses(commands, own_environment(), options.drain_s).run(stop)
 
 
-def _any_dead(processes: dict[str, subprocess.Popen[Any]]) -> bool:
-    return any(process.poll() is not None for process in processes.values())
-
-
-def _stop_all(processes: dict[str, subprocess.Popen[Any]]) -> None:
-    for process in processes.values():
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-    end = time.monotonic() + _STOP_DEADLINE_S
-    for process in processes.values():
-        try:
-            process.wait(max(end - time.monotonic(), 0.1))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _stop_signals() -> threading.Event:
-    """An event that SIGTERM, SIGHUP and Ctrl-C set; a second one ends the process at once."""
-    stop = threading.Event()
-
-    def on_signal(number: int, _frame: object) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, on_signal)
-    return stop
+def _end_with_parent() -> None:
+    """Stops this process as SIGINT would when whoever started it is gone."""
+    poll = select.poll()
+    poll.register(0, select.POLLHUP)
+    while not poll.poll(1000):
+        pass
+    os.kill(os.getpid(), signal.SIGINT)

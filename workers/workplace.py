@@ -26,6 +26,7 @@ class Workplace:
     Attributes:
         farm: the open farm.
         worker_id: recorded on attempts.
+        name: by which it is drained and resumed.
         device: the one device that it serves.
         interpreters: where each toolchain lives.
         reference_python: an interpreter with ONNX Runtime.
@@ -38,6 +39,7 @@ class Workplace:
 
     farm: Farm
     worker_id: str
+    name: str
     device: Device
     interpreters: Mapping[ToolchainId, Path]
     reference_python: Path

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from farm.domain.targets import Target
@@ -44,3 +45,18 @@ class TargetLoad:
     def idle_workers(self) -> int:
         """Live workers that could take something now."""
         return max(self.live_workers - self.busy_workers - self.draining_workers, 0)
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """Who waits for the same target as a job.
+
+    Attributes:
+        higher_priority: due jobs that go first for that.
+        older_of_user: due jobs of the same user and priority that are older.
+        users: the other users with due jobs of the same priority, and how many.
+    """
+
+    higher_priority: int
+    older_of_user: int
+    users: Mapping[str, int]

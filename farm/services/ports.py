@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from farm.domain.jobs import AttemptState, Failure, JobState, Phase
     from farm.domain.manifests import SignedManifest
     from farm.domain.models import Model
-    from farm.domain.overview import TargetLoad
+    from farm.domain.overview import Rivals, TargetLoad
     from farm.domain.specs import BuildSpec
     from farm.domain.stores import Leftovers, StoredArtifact
     from farm.domain.targets import Device, DeviceType, Target, ToolchainId
@@ -159,6 +159,9 @@ class JobLedger(Protocol):
 
     def loads(self) -> list[TargetLoad]:
         """Every target that has jobs which have not ended, or live workers; the longest wait first."""
+
+    def rivals(self, job: Job) -> Rivals:
+        """Who waits for the same target as a job."""
 
     def running(self) -> dict[str, Attempt]:
         """The attempts that run now, by the id of their worker."""

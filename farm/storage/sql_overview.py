@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import and_, case, exists, func, literal, or_, select
 
-from farm.domain.overview import TargetLoad
+from farm.domain.overview import Rivals, TargetLoad
 from farm.storage.columns import DatabaseNow
 from farm.storage.fleet_rows import WORKER_SILENCE_S, target_from_rows
 from farm.storage.sql_claims import is_in
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
 
     from farm.domain.targets import Target
+    from farm.domain.work import Job
 
 Key = tuple[int, int]
 
@@ -61,6 +62,38 @@ class SqlOverview:
             for key in targets
         ]
         return sorted(loads, key=lambda load: (load.oldest_since or now, load.slug, str(load.target)))
+
+    def rivals(self, job: Job) -> Rivals:
+        """Who waits for the same target as a job."""
+        own = select(jobs).where(jobs.c.id == job.id).subquery("own")
+        due = (
+            is_in(jobs, "QUEUED"),
+            jobs.c.device_type_id == own.c.device_type_id,
+            jobs.c.toolchain_id == own.c.toolchain_id,
+            jobs.c.not_before <= DatabaseNow(),
+            jobs.c.id != own.c.id,
+        )
+        older = or_(
+            jobs.c.created_at < own.c.created_at,
+            and_(jobs.c.created_at == own.c.created_at, jobs.c.position < own.c.position),
+        )
+        query = (
+            select(
+                jobs.c.user_name,
+                func.sum(case((jobs.c.priority > own.c.priority, 1), else_=0)).label("higher"),
+                func.sum(case((jobs.c.priority == own.c.priority, 1), else_=0)).label("same"),
+                func.sum(case((and_(jobs.c.priority == own.c.priority, older), 1), else_=0)).label("older"),
+            )
+            .join_from(jobs, own, literal(value=True))
+            .where(*due)
+            .group_by(jobs.c.user_name)
+        )
+        rows = self._connection.execute(query).all()
+        return Rivals(
+            higher_priority=sum(int(row.higher) for row in rows),
+            older_of_user=sum(int(row.older) for row in rows if row.user_name == job.user),
+            users={row.user_name: int(row.same) for row in rows if row.user_name != job.user and row.same},
+        )
 
     def _of_jobs(self, state: str, oldest: Any) -> dict[Key, tuple[int, datetime | None]]:
         query = (

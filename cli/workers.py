@@ -1,0 +1,100 @@
+"""`farm workers`: who works, on what, and who does not any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.context import json_option, opened
+from cli.render import age, show_json, show_line, show_table
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from farm.domain.work import Attempt, Worker
+
+
+@click.command(short_help="List workers: live, draining and lost.")
+@click.option("--all", "show_all", is_flag=True, help="Also those that have left.")
+@json_option
+@click.pass_context
+def workers(ctx: click.Context, show_all: bool, as_json: bool) -> None:
+    """List workers: what each serves, whether it lives, and how far its job is.
+
+    \b
+    farm workers
+    """
+    with opened(ctx).database.reading() as transaction:
+        found = transaction.fleet.workers()
+        running = transaction.jobs.running()
+        slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
+        now = transaction.now()
+    shown = [worker for worker in found if show_all or worker.stopped_at is None]
+    documents = [_document(worker, running.get(worker.id), slugs, now) for worker in shown]
+    if as_json:
+        show_json(documents)
+        return
+    show_table(
+        ["worker", "name", "state", "device", "toolchains", "job", "phase", "for>", "heartbeat"],
+        [
+            (
+                worker.id,
+                worker.name,
+                document["state"],
+                document["device_type"],
+                ", ".join(map(str, worker.toolchains)),
+                document["job"],
+                _progress(document),
+                age(attempt.claimed_at, now).removesuffix(" ago") if attempt else None,
+                age(worker.heartbeat_at, now),
+            )
+            for worker, document, attempt in zip(
+                shown, documents, [running.get(worker.id) for worker in shown], strict=True
+            )
+        ],
+        empty="No worker is running. `farm up` starts one for this machine.",
+    )
+    for document in documents:
+        if document["drain_reason"] and document["state"] != "left":
+            show_line(f"{document['name']} takes nothing new: {document['drain_reason']}")
+
+
+def state_of(worker: Worker) -> str:
+    """live, draining (it still runs something), drained, lost or left."""
+    if worker.stopped_at is not None:
+        return "left"
+    if not worker.is_live:
+        return "lost"
+    if worker.drain_reason:
+        return "draining" if worker.current_job else "drained"
+    return "live"
+
+
+def _document(
+    worker: Worker, attempt: Attempt | None, slugs: dict[Any, str], now: datetime
+) -> dict[str, Any]:
+    return {
+        "id": worker.id,
+        "name": worker.name,
+        "state": state_of(worker),
+        "drain_reason": worker.drain_reason or None,
+        "host": worker.host,
+        "pid": worker.pid,
+        "device": worker.device.uuid,
+        "device_type": slugs.get(worker.device.device_type),
+        "targets": [f"{slugs[t.device_type]} · {t.toolchain}" for t in worker.targets],
+        "job": worker.current_job or None,
+        "phase": attempt.phase if attempt and worker.current_job else None,
+        "fraction": attempt.fraction if attempt and worker.current_job else None,
+        "job_s": round((now - attempt.claimed_at).total_seconds(), 1) if attempt else None,
+        "started_at": worker.started_at,
+        "heartbeat_at": worker.heartbeat_at,
+    }
+
+
+def _progress(document: dict[str, Any]) -> str | None:
+    if not document["phase"]:
+        return None
+    share = "" if document["fraction"] is None else f" {100 * document['fraction']:.0f} %"
+    return f"{document['phase']}{share}"

@@ -1,0 +1,37 @@
+"""How a worker is told to stop: first it drains, then it gives its job back, then it is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+class StopSignals:
+    """SIGTERM drains; Ctrl-C, SIGHUP or a second signal ends what runs; a third ends the process at once.
+
+    Attributes:
+        asked: set by the first signal.
+        now: set when what runs is to be given back.
+    """
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.now = threading.Event()
+
+    def install(self) -> StopSignals:
+        """Listens, from the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        return self
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self.now.is_set():
+            os._exit(128 + number)
+        if self.asked.is_set() or number != signal.SIGTERM:
+            self.now.set()
+        self.asked.set()
