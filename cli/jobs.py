@@ -9,6 +9,7 @@ import click
 
 from cli.context import json_option, opened
 from cli.render import show_json, show_line, show_note, show_text
+from cli.submission import announce
 
 if TYPE_CHECKING:
     from farm.bootstrap import Farm
@@ -83,23 +84,45 @@ def cancel(ctx: click.Context, job_or_submission: str, as_json: bool) -> None:
         show_line("nothing of it was queued or running")
 
 
-@click.command(short_help="Queue a failed or cancelled job again.")
-@click.argument("job")
+@click.command(short_help="Queue a failed or cancelled job again, or all that failed of a submission.")
+@click.argument("job", required=False)
+@click.option(
+    "--failed", "submission", metavar="SUBMISSION", help="Every cell of this submission that failed."
+)
 @json_option
 @click.pass_context
-def retry(ctx: click.Context, job: str, as_json: bool) -> None:
+def retry(ctx: click.Context, job: str | None, submission: str | None, as_json: bool) -> None:
     """Queue JOB again, as a new job in every submission that asked for it.
 
     \b
     farm retry j-7k2m9xq4tn
+    farm retry --failed s-e54n4dn4ka
     """
+    from farm.services.retry import retry_failed
+
+    if (job is None) == (submission is None):
+        raise click.UsageError("name a job, or a submission with --failed")
     farm = opened(ctx)
     with farm.database.transaction() as transaction:
-        fresh = transaction.jobs.requeue(job)
-    if as_json:
-        show_json({"job": fresh.id, "state": fresh.state.value})
+        if submission is None:
+            assert job is not None  # noqa: S101 - one of the two is given
+            fresh = {job: transaction.jobs.requeue(job)}
+        else:
+            fresh = retry_failed(transaction, submission)
+    announce(farm)
+    if as_json and submission is None:
+        (only,) = fresh.values()
+        show_json({"job": only.id, "state": only.state.value})
+    elif as_json:
+        show_json({"retried": {old: new.id for old, new in fresh.items()}})
+    elif submission is None:
+        (only,) = fresh.values()
+        show_line(f"queued again as {only.id}")
     else:
-        show_line(f"queued again as {fresh.id}")
+        for old, new in fresh.items():
+            show_line(f"{old} is queued again as {new.id}")
+        if not fresh:
+            show_line(f"nothing of {submission} has failed")
 
 
 def _attempt_of(farm: Farm, job_id: str, number: int | None) -> tuple[Job, Attempt | None]:

@@ -160,7 +160,9 @@ def read_settings(home: Path | None = None, environment: Mapping[str, str] | Non
         host=socket.gethostname(),
         lease_s=_seconds("FARM_LEASE_S", env.get("FARM_LEASE_S") or "30"),
         busy_s=_seconds("FARM_BUSY_S", env.get("FARM_BUSY_S") or "15"),
-        log_format=(log_format := _choice("FARM_LOG_FORMAT", env.get("FARM_LOG_FORMAT") or "text", LOG_FORMATS)),
+        log_format=(
+            log_format := _choice("FARM_LOG_FORMAT", env.get("FARM_LOG_FORMAT") or "text", LOG_FORMATS)
+        ),
         log_level=_choice(
             "FARM_LOG_LEVEL",
             env.get("FARM_LOG_LEVEL") or ("info" if log_format == "json" else "warning"),

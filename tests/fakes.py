@@ -36,6 +36,7 @@ from farm.domain.jobs import (
     check_job_transition,
 )
 from farm.domain.overview import Rivals, TargetLoad
+from farm.domain.signatures import FailureGroup, signature_of
 from farm.domain.stores import Leftovers, StoredArtifact
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import Target
@@ -450,6 +451,40 @@ class InMemoryJobLedger:
             older_of_user=sum(o.user == job.user and before.index(o.id) < place for o in same),
             users=Counter(other.user for other in same if other.user != job.user),
         )
+
+    def failures(self, since: datetime | None = None, limit: int = 100) -> list[FailureGroup]:
+        """Groups of failed attempts, the newest first."""
+        groups: dict[str, list[Attempt]] = {}
+        for row in self._tables.attempts.values():
+            attempt = row.attempt
+            if attempt.failure is None or attempt.finished_at is None:
+                continue
+            if since is None or attempt.finished_at > since:
+                groups.setdefault(signature_of(attempt.failure), []).append(attempt)
+        found = []
+        for signature, members in groups.items():
+            first, last = members[0], members[-1]
+            assert first.failure is not None
+            assert last.failure is not None
+            assert first.finished_at is not None
+            assert last.finished_at is not None
+            found.append(
+                FailureGroup(
+                    signature=signature,
+                    code=last.failure.code,
+                    phase=last.failure.phase,
+                    attempts=len(members),
+                    jobs=len({attempt.job_id for attempt in members}),
+                    targets=tuple(sorted({str(self.get(attempt.job_id).target) for attempt in members})),
+                    hosts=tuple(sorted({attempt.host for attempt in members})),
+                    first_at=first.finished_at,
+                    last_at=last.finished_at,
+                    first_message=first.failure.message,
+                    last_message=last.failure.message,
+                    last_job=last.job_id,
+                )
+            )
+        return sorted(found, key=lambda group: group.last_at, reverse=True)[:limit]
 
     def loads(self) -> list[TargetLoad]:
         """Every target that has jobs which have not ended, or live workers."""

@@ -74,7 +74,7 @@ class Sweeper:
                 _log.exception("a bug of the farm in the sweeper; it goes on")
                 stopping.wait(1.0)
             stopping.wait(gap_s)
-        self._leave()
+        self.leave()
 
     def once(self) -> None:
         """Looks once for everything that is due.
@@ -117,7 +117,8 @@ class Sweeper:
             transaction.jobs.forgive_devices()
             transaction.jobs.charge_shares()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Gives the duty up, so that somebody else takes it at once."""
         try:
             with self._farm.database.transaction() as transaction:
                 transaction.fleet.leave_duties(self._holder)

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from farm.domain.garbage import RetireQuery
     from farm.domain.jobs import AttemptState, Failure, JobState, Phase
     from farm.domain.manifests import SignedManifest
+    from farm.domain.metrics import FarmFigures
     from farm.domain.models import Model
     from farm.domain.overview import Rivals, TargetLoad
+    from farm.domain.signatures import FailureGroup
     from farm.domain.specs import BuildSpec
     from farm.domain.stores import Leftovers, StoredArtifact
     from farm.domain.targets import Device, DeviceType, Target, ToolchainId
@@ -163,6 +165,9 @@ class JobLedger(Protocol):
     def rivals(self, job: Job) -> Rivals:
         """Who waits for the same target as a job."""
 
+    def failures(self, since: datetime | None = None, limit: int = 100) -> list[FailureGroup]:
+        """Groups of failed attempts, the newest first."""
+
     def running(self) -> dict[str, Attempt]:
         """The attempts that run now, by the id of their worker."""
 
@@ -299,6 +304,13 @@ class GarbageRecords(Protocol):
         """Lets an engine go when its time comes; false if it was not pinned."""
 
 
+class Metrics(Protocol):
+    """Figures for those who watch the farm."""
+
+    def figures(self) -> FarmFigures:
+        """The farm as it is now; who watches it is not in it."""
+
+
 class Transaction(Protocol):
     """One transaction: everything in it happens, or nothing."""
 
@@ -329,6 +341,10 @@ class Transaction(Protocol):
     @property
     def garbage(self) -> GarbageRecords:
         """What nothing refers to any more."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Figures for those who watch the farm."""
 
     def now(self) -> datetime:
         """The database's clock, which is the only one."""

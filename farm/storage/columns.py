@@ -7,7 +7,7 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, DateTime, Text
+from sqlalchemy import JSON, DateTime, Float, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
@@ -92,3 +92,27 @@ def _sqlite_now(_element: DatabaseNow, _compiler: Any, **_kw: Any) -> str:
 @compiles(DatabaseNow, "postgresql")
 def _postgresql_now(_element: DatabaseNow, _compiler: Any, **_kw: Any) -> str:
     return "clock_timestamp()"
+
+
+class SecondsBetween(FunctionElement[float]):
+    """Seconds from one time to another."""
+
+    type = Float()
+    inherit_cache = True
+
+
+def seconds_between(begin: Any, end: Any) -> SecondsBetween:
+    """Seconds from one time column to another."""
+    return SecondsBetween(begin, end)
+
+
+@compiles(SecondsBetween, "sqlite")
+def _sqlite_seconds(element: SecondsBetween, compiler: Any, **kw: Any) -> str:
+    begin, end = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"((julianday({end}) - julianday({begin})) * 86400.0)"
+
+
+@compiles(SecondsBetween, "postgresql")
+def _postgresql_seconds(element: SecondsBetween, compiler: Any, **kw: Any) -> str:
+    begin, end = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"EXTRACT(EPOCH FROM ({end} - {begin}))"

@@ -21,6 +21,7 @@ from farm.storage.sql_fleet import SqlFleetCatalog
 from farm.storage.sql_garbage import SqlGarbageRecords
 from farm.storage.sql_jobs import SqlJobLedger
 from farm.storage.sql_keys import SqlSigningKeys
+from farm.storage.sql_metrics import SqlMetrics
 from farm.storage.sql_models import SqlModelCatalog
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class SqlTransaction:
         self.caches = SqlTimingCaches(connection)
         self.keys = SqlSigningKeys(connection)
         self.garbage = SqlGarbageRecords(connection)
+        self.metrics = SqlMetrics(connection)
 
     def now(self) -> datetime:
         """The database's clock."""

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from farm.domain.errors import InvalidRequestError, NotFoundError
 from farm.domain.jobs import Failure, FailureClass
+from farm.domain.signatures import signature_of
 from farm.storage.columns import storable_text
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def failure_values(failure: Failure | None) -> dict[str, str]:
         "failure_message": failure.message if failure else "",
         "failure_hint": failure.hint if failure else "",
         "failure_phase": failure.phase if failure else "",
+        "failure_signature": signature_of(failure) if failure else "",
     }
 
 

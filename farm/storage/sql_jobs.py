@@ -20,6 +20,7 @@ from farm.storage.job_rows import (
 from farm.storage.rows import full_id, insert_once
 from farm.storage.sql_attempts import SqlAttempts
 from farm.storage.sql_claims import SqlClaims
+from farm.storage.sql_failures import SqlFailures
 from farm.storage.sql_fleet import SqlFleetCatalog
 from farm.storage.sql_overview import SqlOverview
 from farm.storage.sql_submissions import SqlSubmissions
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from farm.domain.work import Job, JobRequest
 
 
-class SqlJobLedger(SqlSubmissions, SqlClaims, SqlSweeping, SqlOverview, SqlAttempts):
+class SqlJobLedger(SqlSubmissions, SqlClaims, SqlSweeping, SqlOverview, SqlFailures, SqlAttempts):
     """Implements `JobLedger`."""
 
     def __init__(self, connection: Connection) -> None:

@@ -246,6 +246,41 @@ class JobTurnsBehaviour:
             (load,) = transaction.jobs.loads()
         assert (load.waiting, load.running, load.oldest_since, load.idle_workers) == (0, 0, None, 1)
 
+    # What fails again and again.
+
+    def test_failures_of_one_cause_are_one_group(self, database: Database) -> None:
+        with database.reading() as transaction:
+            assert transaction.jobs.failures() == []
+        for salt, what in (("a", "needs 512 MiB"), ("b", "needs 9 MiB"), ("c", "is gone")):
+            _, attempt = given_a_running_job(database, a_build_spec(salt=salt))
+            fail(database, attempt, JobState.FAILED, failure=a_failure(message=f"the device {what}"))
+        with database.reading() as transaction:
+            gone, short = transaction.jobs.failures()
+            assert transaction.jobs.failures(limit=1) == [gone]
+            assert transaction.jobs.failures(since=transaction.now()) == []
+        assert (gone.attempts, gone.first_message) == (1, "the device is gone")
+        assert (short.attempts, short.jobs, short.code, short.phase) == (2, 2, "OutOfMemoryError", "build")
+        assert (short.first_message, short.last_message) == (
+            "the device needs 512 MiB",
+            "the device needs 9 MiB",
+        )
+        assert (short.targets, short.hosts) == ((str(a_target()),), (a_device().host,))
+        assert short.first_at < short.last_at < gone.last_at
+
+    # Why one waits.
+
+    def test_the_rivals_of_a_job_are_those_that_wait_for_its_target(self, database: Database) -> None:
+        older = queued_by(database, "ada", "older")
+        job = queued_by(database, "ada", "this")
+        queued_by(database, "ada", "younger")
+        queued_by(database, "bob", "other")
+        with database.transaction() as transaction:
+            transaction.jobs.add(a_build_spec(salt="high"), a_job_request(priority=5), user="eve")
+            rivals = transaction.jobs.rivals(job)
+        assert (rivals.higher_priority, rivals.older_of_user, rivals.users) == (1, 1, {"bob": 1})
+        with database.reading() as transaction:
+            assert transaction.jobs.rivals(older).older_of_user == 0
+
     # Duties.
 
     def test_a_duty_is_one_processs_at_a_time(self, database: Database) -> None:

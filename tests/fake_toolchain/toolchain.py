@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Callable, Sequence
 from farm.domain.errors import BuildError, InvalidSpecError, OutOfMemoryError
 from farm.domain.targets import DeviceKind, ToolchainId
 from farm.domain.toolchains import ToolchainDescription
+from tests.fake_toolchain.misdeeds import MISDEEDS
 from workers.toolchains.toolchain import BuildInput, BuildOutput
 
 if TYPE_CHECKING:
@@ -220,4 +221,5 @@ BEHAVIOURS: dict[str, Callable[[], None]] = {
     "flood and build": _flood_and_build,
     "fork": _fork,
     "daemon": _daemon,
+    **MISDEEDS,
 }

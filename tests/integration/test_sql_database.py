@@ -44,6 +44,7 @@ from tests.behaviours.given import (
 from tests.behaviours.job_ledger import JobLedgerBehaviour
 from tests.behaviours.job_turns import JobTurnsBehaviour
 from tests.behaviours.model_catalog import ModelCatalogBehaviour
+from tests.behaviours.signing_keys import SigningKeysBehaviour
 from tests.behaviours.timing_caches import TimingCachesBehaviour
 from tests.factories import (
     a_build_spec,
@@ -137,6 +138,10 @@ class TestJobTurns(JobTurnsBehaviour):
 
 class TestEngineFiles(EngineFilesBehaviour):
     """`SqlEngineFiles`."""
+
+
+class TestSigningKeys(SigningKeysBehaviour):
+    """`SqlSigningKeys`, and the engines that they signed."""
 
 
 class TestTimingCaches(TimingCachesBehaviour):

@@ -90,7 +90,14 @@ def test_a_request_for_a_reference_comes_out_as_it_went_in(request: ReferenceReq
         AttemptResult(),
         AttemptResult(failure=Failure(FailureClass.REFUSED, "BuildError", "no", "hint", "build")),
         AttemptResult(
-            build=BuildOutput("FP16", 1 << 33, 12, timing_cache_written=True, details={"a": [1, None]}, timing_cache={"hits": None}),
+            build=BuildOutput(
+                "FP16",
+                1 << 33,
+                12,
+                timing_cache_written=True,
+                details={"a": [1, None]},
+                timing_cache={"hits": None},
+            ),
             accuracy=an_accuracy(),
             measurements=(a_measurement(1), a_measurement(8, h2d=None, d2h=None, graph=False)),
             seconds={"build": 1.25},

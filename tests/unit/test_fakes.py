@@ -12,6 +12,7 @@ from tests.behaviours.engine_files import EngineFilesBehaviour
 from tests.behaviours.job_ledger import JobLedgerBehaviour
 from tests.behaviours.job_turns import JobTurnsBehaviour
 from tests.behaviours.model_catalog import ModelCatalogBehaviour
+from tests.behaviours.signing_keys import SigningKeysBehaviour
 from tests.behaviours.timing_caches import TimingCachesBehaviour
 from tests.fakes import InMemoryArtifactStore, InMemoryDatabase
 
@@ -52,6 +53,10 @@ class TestInMemoryModelCatalog(ModelCatalogBehaviour):
 
 class TestInMemoryJobLedger(JobLedgerBehaviour):
     """Submissions, jobs and attempts."""
+
+
+class TestInMemorySigningKeys(SigningKeysBehaviour):
+    """Keys, and the engines that they signed."""
 
 
 class TestInMemoryJobTurns(JobTurnsBehaviour):
