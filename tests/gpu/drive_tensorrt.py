@@ -390,6 +390,35 @@ def timing_cache_is_lent(scratch: Path) -> Any:
 
 
 @check
+def timing_cache_merge(scratch: Path) -> Any:
+    """Two builds' caches are combined, and each build finds all of its timings in the combined one."""
+    model, first, second = (
+        conv_net(scratch / "merged.onnx"),
+        scratch / "first.cache",
+        scratch / "second.cache",
+    )
+    usual = options(builder_optimization_level=None)
+
+    def timed(precision: str, offered: Path | None, kept: Path) -> Any:
+        plan = scratch / f"merged-{precision}.plan"
+        profiles = [batches(1, 8, 32)]
+        return build(
+            model, plan, profiles, precision,
+            builder_config=usual, timing_cache_in=offered, timing_cache_out=kept,
+        ).timing_cache  # fmt: skip
+
+    cold = [timed("fp32", None, first), timed("fp16", None, second)]
+    both = scratch / "both.cache"
+    assert toolchain().merge_timing_caches([first, second], both) == [True, True]
+    warm = [timed("fp32", both, scratch / "a"), timed("fp16", both, scratch / "b")]
+    garbage = scratch / "no.cache"
+    garbage.write_bytes(b"not a timing cache" * 100)
+    assert toolchain().merge_timing_caches([first, garbage], scratch / "c") == [True, False]
+    assert all(use["taken"] for use in warm), warm
+    return {"cold": cold, "warm": warm, "bytes": [path.stat().st_size for path in (first, second, both)]}
+
+
+@check
 def refuses_foreign_plans(scratch: Path) -> Any:
     """Another version, another product, cut short, garbage: each is told from the others."""
     good = conv_engine(scratch).read_bytes()
