@@ -294,9 +294,7 @@ def farm_seconds(fleet: Fleet, args: argparse.Namespace) -> float:
 def left(database: SqlDatabase) -> int:
     """How many jobs have not ended."""
     with database.engine.connect() as connection:
-        query = (
-            "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state IN ('QUEUED', 'RUNNING') LIMIT 1) AS one_of_them"
-        )
+        query = "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state IN ('QUEUED', 'RUNNING') LIMIT 1) AS one_of_them"
         return int(connection.exec_driver_sql(query).scalar_one())
 
 

@@ -175,8 +175,10 @@ def _serve(
 ) -> None:
     from farm.bootstrap import open_signer
     from workers.agent import choose_devices, probe_machine, sweep_scratch
+    from workers.confinement import hide_this_process
     from workers.serve import serve_devices
 
+    hide_this_process()
     # First, since it is what a new fleet lacks most often, and probing takes a while.
     open_signer(farm)
     chosen = choose_devices(devices, with_cpu=with_cpu)

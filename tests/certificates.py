@@ -41,9 +41,7 @@ class Authority:
             x509.BasicConstraints(ca=True, path_length=0), critical=True
         )
         self.path = self._folder / "ca.pem"
-        self.path.write_bytes(
-            made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        )
+        self.path.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def issue(self, *names: str) -> Certificate:
         """A server's certificate for host names or addresses."""
@@ -53,9 +51,7 @@ class Authority:
             x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False
         )
         found = Certificate(self._folder / f"{names[0]}.pem", self._folder / f"{names[0]}.key")
-        found.path.write_bytes(
-            made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        )
+        found.path.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         found.key.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM,

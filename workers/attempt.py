@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import (
@@ -224,7 +224,6 @@ class _Attempt:
             builder_config=spec.builder_config,
             profiles=spec.profiles,
             compute_capability=target.device_type.compute_capability,
-            timing_cache_in=self._journal.insist(self.loan.lend) if is_build else None,
             timing_cache_out=self.loan.returned_path,
         )
         return AttemptRequest(
@@ -248,6 +247,10 @@ class _Attempt:
         device = self._place.device
         visible = device.uuid if device.device_type.kind is DeviceKind.GPU else ""
         with self._device() as lock:
+            if request.build is not None:
+                # Only now: who held the device until a moment ago may have filed a fuller cache.
+                lent = self._journal.insist(self.loan.lend)
+                request = replace(request, build=replace(request.build, timing_cache_in=lent))
             child = self._child(
                 "attempt",
                 attempt_request_as_json(request),

@@ -70,18 +70,19 @@ class DeviceProcesses:
         try:
             while not stop.asked.wait(_POLL_S):
                 self.tend()
-            self._send(signal.SIGINT if stop.now.is_set() else signal.SIGTERM)
-            end = self._clock() + self._drain_s + _BURIAL_S
+            self._send(signal.SIGTERM)
+            end, has_hurried = self._clock() + self._drain_s + _BURIAL_S, False
             while self.pids and self._clock() < end:
-                if stop.now.wait(_POLL_S):
-                    self._send(signal.SIGINT)
-                    end = min(end, self._clock() + _BURIAL_S)
-                    stop = type(stop)()
+                if stop.now.wait(0 if has_hurried else _POLL_S) and not has_hurried:
+                    # The second signal for them: what runs is given back. A third one would end them at once.
+                    has_hurried, end = True, min(end, self._clock() + _BURIAL_S)
+                    self._send(signal.SIGTERM)
+                time.sleep(_POLL_S if has_hurried else 0)
         finally:
             for place in self._places.values():
                 if place.process is not None:
                     place.process.kill()
-                    place.process.wait()
+                    _forget(place.process)
 
     def tend(self) -> None:
         """Starts what is not there, with patience for what keeps dying."""
@@ -95,6 +96,7 @@ class DeviceProcesses:
                     "the worker of %s ended with status %s after %.0f s; it is started again in %.0f s",
                     uuid, place.process.returncode, lived_s, place.gap_s,
                 )  # fmt: skip
+                _forget(place.process)
                 place.process = None
             if place.process is None and now >= place.due:
                 # Its standard input ends with this process, however that ends: then it stops by itself.
@@ -107,3 +109,10 @@ class DeviceProcesses:
         for place in self._places.values():
             if place.process is not None and place.process.poll() is None:
                 place.process.send_signal(number)
+
+
+def _forget(process: subprocess.Popen[Any]) -> None:
+    """Takes a dead process's leavings away."""
+    process.wait()
+    if process.stdin is not None:
+        process.stdin.close()

@@ -31,8 +31,9 @@ _log = logging.getLogger(__name__)
 MERGE_ROUNDS = 10
 #: How long one combination may take, in seconds: importing TensorRT takes most of it.
 MERGE_DEADLINE_S = 60.0
-#: How long the device may be somebody else's before the update is given up, in seconds.
-_DEVICE_PATIENCE_S = 300.0
+#: How long the device may be somebody else's before the update is given up, in seconds. Long: meanwhile this
+#: worker could do nothing else, since its next build waits for the same device.
+_DEVICE_PATIENCE_S = 3600.0
 _DEVICE_GAP_S = 0.2
 
 
@@ -223,7 +224,8 @@ class CacheLoan:
             try:
                 lock.acquire()
             except DeviceUnavailableError:
-                if self._place.stopping.is_set() or time.monotonic() - begin > _DEVICE_PATIENCE_S:
+                is_leaving = self._place.stopping.is_set() or self._place.pulse.is_leaving
+                if is_leaving or time.monotonic() - begin > _DEVICE_PATIENCE_S:
                     raise
             else:
                 return

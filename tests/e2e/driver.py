@@ -140,7 +140,9 @@ class FarmCommand:
         self.locks = folder / "locks"
         self._output = folder / "output"
         self._output.mkdir(parents=True, exist_ok=True)
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("FARM_")}
+        # What the whole test run says of children, such as that their coverage counts, holds here too.
+        own = {name for name in os.environ if name.startswith("FARM_")} - {"FARM_CHILD_ENV"}
+        inherited = {name: value for name, value in os.environ.items() if name not in own}
         self.environment = {
             **inherited,
             "PYTHONPATH": str(ROOT),
@@ -183,7 +185,7 @@ class FarmCommand:
         """A worker for the CPU, in a process of its own, ready for jobs; it must end well."""
         worker = self.start(command, "--device", "cpu", *words, **environment)
         try:
-            worker.wait_for(r"worker w-\S+ serves")
+            worker.wait_for(r"worker w-\S+ .*serves")
             yield worker
             ended = worker.stop()
             assert ended.code in (0, -signal.SIGKILL), str(ended)

@@ -127,7 +127,7 @@ def test_sigterm_lets_a_worker_finish_what_it_does(farm: FarmCommand, tmp_path: 
         words = ("submit", path, "--spec", fast_spec(tmp_path), "--gpu", "cpu", "--duration-ms", "3000")
         submission = farm.json(*words)["id"]
         farm.until_phase(submission, "benchmark")
-        worker.signal(signal.SIGTERM)
+        worker.send(signal.SIGTERM)
         worker.wait_for("draining: the running job may take another 5m")
         assert worker.end().code == 0
     (cell,) = farm.json("status", submission)["cells"]
@@ -181,7 +181,7 @@ def test_figures_are_served_until_told_to_stop(farm: FarmCommand, waiting: str) 
     found = serving.wait_for(r"metrics at (http://\S+)")
     with urllib.request.urlopen(found[1], timeout=30) as answer:  # noqa: S310 - our own
         assert b"farm_queue_depth{" in answer.read()
-    serving.signal(signal.SIGTERM)
+    serving.send(signal.SIGTERM)
     assert serving.end().code == 0
 
 

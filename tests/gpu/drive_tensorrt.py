@@ -415,7 +415,75 @@ def timing_cache_merge(scratch: Path) -> Any:
     garbage.write_bytes(b"not a timing cache" * 100)
     assert toolchain().merge_timing_caches([first, garbage], scratch / "c") == [True, False]
     assert all(use["taken"] for use in warm), warm
-    return {"cold": cold, "warm": warm, "bytes": [path.stat().st_size for path in (first, second, both)]}
+    sizes = [path.stat().st_size for path in (first, second, both)]
+    # A log that tells nothing leaves nulls, which is no failure; one that tells must tell of hits.
+    assert all(use["hits"] is None or use["hits"] > 0 for use in warm), warm
+    assert sizes[2] > max(sizes[:2]), sizes
+    return {"cold": cold, "warm": warm, "bytes": sizes}
+
+
+@check
+def timing_cache_of_this_gpu(scratch: Path) -> Any:
+    """Leaves the cache of a small build in the scratch folder; what TensorRT said of it, word by word."""
+    import tensorrt
+
+    from workers.toolchains.trt_log import log_of
+
+    kept = scratch / "of-this-gpu.cache"
+    output = build(
+        conv_net(scratch / "of-this-gpu.onnx"),
+        scratch / "of-this-gpu.plan",
+        [batches(1, 8, 32)],
+        builder_config=options(builder_optimization_level=None),
+        timing_cache_out=kept,
+    )
+    return {
+        "use": output.timing_cache,
+        "said": log_of(tensorrt).cache_lines[-8:],
+        "bytes": kept.stat().st_size,
+    }
+
+
+@check
+def timing_cache_of_another_gpu(scratch: Path) -> Any:
+    """A cache of the host's second GPU is taken by the first one, for a build and for combining."""
+    import os
+
+    import pycuda.driver as cuda
+    import tensorrt
+
+    from workers.toolchains.trt_log import log_of
+
+    cuda.init()
+    if cuda.Device.count() < 2:
+        return "not checked: it wants a host with two GPUs"
+    there, here = scratch / "there", scratch / "here"
+    for folder, gpu in ((there, "1"), (here, "0")):
+        folder.mkdir(exist_ok=True)
+        words = [sys.executable, __file__, "--check", "timing_cache_of_this_gpu", "--scratch", str(folder)]
+        subprocess.run(
+            words, env={**os.environ, "CUDA_VISIBLE_DEVICES": gpu}, check=True, capture_output=True
+        )
+    theirs, mine = (folder / "of-this-gpu.cache" for folder in (there, here))
+    output = build(
+        conv_net(scratch / "lent.onnx"),
+        scratch / "lent.plan",
+        [batches(1, 8, 32)],
+        builder_config=options(builder_optimization_level=None),
+        timing_cache_in=theirs,
+        timing_cache_out=scratch / "lent.cache",
+    )
+    said = log_of(tensorrt).cache_lines[-8:]
+    taken = toolchain().merge_timing_caches([mine, theirs], scratch / "both.cache")
+    seen = {
+        "use": output.timing_cache,
+        "said": said,
+        "combined": taken,
+        "log": log_of(tensorrt).cache_lines[-8:],
+    }
+    assert output.timing_cache["taken"], seen
+    assert taken == [True, True], seen
+    return seen
 
 
 @check

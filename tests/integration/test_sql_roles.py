@@ -295,8 +295,14 @@ def test_roles_are_made_once_for_all_databases_of_a_cluster_that_are_upgraded_at
                     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
                     " AND query LIKE '%CREATE ROLE%'"
                 )
-                wait_until(lambda: looking.execute(query).scalar_one())
-                looking.rollback()
+
+                def is_waiting() -> bool:
+                    found = bool(looking.execute(query).scalar_one())
+                    # What the server's activity was is fixed at the first look of a transaction.
+                    looking.rollback()
+                    return found
+
+                wait_until(is_waiting)
         thread.join()
         assert ended.is_set()
         with second.engine.connect() as connection:

@@ -17,7 +17,7 @@ import pytest
 
 from farm.domain.errors import BuildError
 from farm.domain.jobs import FailureClass, JobState
-from tests.fake_toolchain.harness import FarmOfTest, farm_of_test, is_alive, settings_in, wait_until
+from tests.fake_toolchain.harness import ROOT, FarmOfTest, farm_of_test, is_alive, settings_in, wait_until
 from tests.integration.test_worker_child_process import Attempt
 from workers.confinement import (
     Limits,
@@ -177,6 +177,18 @@ def test_memory_counts_wherever_the_child_hides_it(make: Any) -> None:
     assert outcome.failure is not None
     assert outcome.failure.code == "OutOfMemoryError"
     assert not is_alive(attempt.fake.grandchild())
+
+
+def test_a_worker_hides_its_memory_and_environment_from_its_children() -> None:
+    program = (
+        "import ctypes\nfrom workers.confinement import hide_this_process\n"
+        "libc = ctypes.CDLL(None)\nbefore = libc.prctl(3, 0, 0, 0, 0)\nhide_this_process()\n"
+        "print(before, libc.prctl(3, 0, 0, 0, 0))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1", "0"]
 
 
 @pytest.mark.parametrize("is_listed", [True, False])

@@ -96,7 +96,11 @@ class TensorRtToolchain:
         if output.timing_cache is None:
             return output
         # TensorRT tells of a cache's hits when it frees it: with the frame that has just been left.
-        return replace(output, timing_cache={**output.timing_cache, **cache_facts(log.cache_lines)})
+        facts = cache_facts(log.cache_lines)
+        if not output.timing_cache["taken"]:
+            # It began with an empty one, whatever was loaded and put aside.
+            facts["entries_before"] = 0
+        return replace(output, timing_cache={**output.timing_cache, **facts})
 
     def _build(self, build: BuildInput, progress: Progress, log: TrtLog) -> BuildOutput:
         trt = self._trt
