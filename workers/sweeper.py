@@ -30,7 +30,7 @@ _RESCUE_GAP_S = 2.0
 #: Looks of an embedded worker between two of a fleet's sweeper.
 _FLEET_LOOKS = 5
 #: What was told in vain is told again after so long, then after twice that, to the limit.
-_FIRST_PATIENCE_S, _LAST_PATIENCE_S = 1.0, 30.0
+_FIRST_PATIENCE_S, _LAST_PATIENCE_S = 1.0, 5.0
 
 
 class Sweeper:

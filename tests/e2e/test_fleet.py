@@ -88,7 +88,7 @@ def test_a_worker_that_is_told_to_stop_hands_over_at_once(fleet: FarmCommand) ->
     with fleet.up(command="worker", FARM_LEASE_S="600") as first:
         submission = fleet.json(*_slow(fleet, 2))["id"]
         fleet.until_phase(submission, "benchmark")
-        ended = first.stop()
+        ended = first.stop(signal.SIGINT)
         assert ended.code == 0
         assert "stopping: the running job goes back to the queue" in ended.err
         assert fleet.json("status", submission)["cells"][0]["state"] == "QUEUED"

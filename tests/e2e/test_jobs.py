@@ -217,7 +217,7 @@ def test_workers_live_and_gone(filled_home: FarmCommand, busy_farm: FarmCommand)
     (live,) = busy_farm.json("workers")
     assert live["state"] == "live"
     assert any("onnxruntime" in target for target in live["targets"])
-    assert re.search(rf"^{live['id']} +live ", busy_farm.run("workers").out, re.MULTILINE)
+    assert re.search(rf"^{live['id']} +{live['name']} +live ", busy_farm.run("workers").out, re.MULTILINE)
 
 
 def test_history_and_its_filters(filled_home: FarmCommand) -> None:

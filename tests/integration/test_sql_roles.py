@@ -233,9 +233,9 @@ def test_a_submitter_cancels_what_waits_and_what_runs_and_tries_it_again(roles: 
         (waiting,) = roles.user.submit(salt="waiting")
         database = roles.user.farm.database
         for job_id in (waiting, running):
-            with database.reading() as transaction:
+            with database.transaction() as transaction:
                 (submission,) = transaction.jobs.interested(job_id)
-            cancel_submission(database, submission)
+                cancel_submission(transaction, submission)
             assert roles.user.ended(job_id).state is JobState.CANCELLED
         roles.place.fake.go()
         with database.transaction() as transaction:
