@@ -135,7 +135,19 @@ class Host:
         of_gpu: dict[str, int] = {}
         for attempt in attempts:
             of_gpu[attempt.device_uuid] = of_gpu.get(attempt.device_uuid, 0) + 1
+        begin = min(attempt.claimed_at for attempt in attempts)
+        gpus = sorted(of_gpu)
         return {
+            "attempts": [
+                {
+                    "gpu": gpus.index(attempt.device_uuid),
+                    "claimed_s": round((attempt.claimed_at - begin).total_seconds(), 2),
+                    "finished_s": round((attempt.finished_at - begin).total_seconds(), 2),
+                    "seconds": {phase: round(took, 2) for phase, took in attempt.seconds.items()},
+                }
+                for attempt in sorted(attempts, key=lambda attempt: attempt.claimed_at)
+                if attempt.finished_at
+            ],
             "span_s": round(span_s, 2),
             "build_median_s": round(builds[len(builds) // 2], 2),
             "per_gpu": sorted(of_gpu.values()),
