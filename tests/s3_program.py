@@ -1,8 +1,8 @@
 """The program of a private S3 server: moto, with a log of requests and a way to die at one of them.
 
-    python s3_program.py PORT FOLDER
+    python s3_program.py PORT FOLDER BUCKET…
 
-`FOLDER/requests` gets a line of JSON per request. `FOLDER/die-at` may hold `{"method": …, "like": …, "count": n}`: the
+The buckets are there before it answers. `FOLDER/requests` gets a line of JSON per request. `FOLDER/die-at` may hold `{"method": …, "like": …, "count": n}`: the
 server kills itself at the n-th such request whose path, query and range hold the text, before it answers.
 """
 
@@ -17,6 +17,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
@@ -53,4 +55,6 @@ def application(environ: dict[str, Any], start_response: Any) -> Any:
 
 
 if __name__ == "__main__":
+    for bucket in sys.argv[3:]:
+        s3_backends[DEFAULT_ACCOUNT_ID]["aws"].create_bucket(bucket, "us-east-1")
     make_server("127.0.0.1", int(sys.argv[1]), application, threaded=True).serve_forever()

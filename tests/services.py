@@ -233,6 +233,8 @@ class S3Server(ServerProcess):
 
     def __init__(self, parent: Path | None = None) -> None:
         super().__init__(parent, account={})
+        #: Buckets that are there as soon as it answers.
+        self.buckets: list[str] = []
 
     @property
     def environment(self) -> dict[str, str]:
@@ -274,7 +276,7 @@ class S3Server(ServerProcess):
 
     def _command(self) -> list[str]:
         program = Path(__file__).with_name("s3_program.py")
-        return [sys.executable, str(program), str(self.port), str(self.folder)]
+        return [sys.executable, str(program), str(self.port), str(self.folder), *self.buckets]
 
     def _answers(self, pid: int) -> bool:
         # Another server may have had the port first; only this one writes into the folder.
