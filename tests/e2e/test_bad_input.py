@@ -122,7 +122,7 @@ def test_a_model_that_can_not_be_taken(farm: FarmCommand, command: str, name: st
         ("--batch 1 --gpu cpu --set tensorrt:builder_optimization_level=4", "for a toolchain that builds no cell here", "onnxruntime"),
         ("--batch 1 --name no/../way!", "not a name for a model", "Letters, digits"),
         ("--batch 1 --max-attempts 0", "at least one attempt", ""),
-        ("--batch 1 --deadline -5", "at least one attempt and one second", ""),
+        ("--batch 1 --deadline -5", "not a span of time: '-5'", "30m"),
     ],
 )  # fmt: skip
 def test_a_request_that_means_nothing(farm: FarmCommand, words: str, message: str, hint: str) -> None:
