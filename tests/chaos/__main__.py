@@ -1,0 +1,74 @@
+# ruff: noqa: T201 - a program that prints its report
+"""`python -m tests.chaos --runs N`: every scenario with N seeds; prints the table of docs/reliability.md.
+
+::
+
+    python -m tests.chaos --runs 20 --write docs/reliability.md
+    python -m tests.chaos --only "Redis killed" --seed 17 --keep
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.chaos.ordeal import Outcome, Scenario, undergo
+from tests.chaos.report import table, write_into
+from tests.chaos.scenarios import SCENARIOS
+from tests.services import PostgresServer
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--runs", type=int, default=1, help="seeds for every scenario")
+    parser.add_argument("--size", type=int, default=20, help="submissions of a history, more or less")
+    parser.add_argument("--seed", type=int, help="of the first run; those after it count on from there")
+    parser.add_argument("--only", default="", help="scenarios whose name holds this text")
+    parser.add_argument("--limit", type=float, default=float("inf"), help="seconds after which no run begins")
+    parser.add_argument("--write", type=Path, help="a document whose table is replaced")
+    parser.add_argument("--keep", action="store_true", help="keep the folders of runs that went wrong")
+    return parser.parse_args()
+
+
+def _run(scenario: Scenario, seed: int, postgres: PostgresServer, size: int, *, keep: bool) -> Outcome:
+    folder = Path(tempfile.mkdtemp(prefix="farm-chaos-"))
+    outcome = undergo(scenario, seed, postgres, folder, size=size)
+    if outcome.violations and keep:
+        print(f"  kept: {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return outcome
+
+
+def main() -> int:
+    """Plays everything, seed by seed, so that a limit of time cuts all scenarios alike; 1 if a promise was broken."""
+    given = _arguments()
+    first = random.SystemRandom().getrandbits(32) if given.seed is None else given.seed
+    chosen = [scenario for scenario in SCENARIOS if given.only in scenario.name]
+    skipped = {scenario.name: why for scenario in chosen if (why := scenario.needs())}
+    outcomes: dict[str, list[Outcome]] = {scenario.name: [] for scenario in chosen}
+    end = time.monotonic() + given.limit
+    with PostgresServer() as postgres:
+        for seed in range(first, first + given.runs):
+            for scenario in chosen:
+                if scenario.name in skipped or time.monotonic() > end:
+                    continue
+                print(f"{scenario.name}, seed {seed}", flush=True)
+                outcome = _run(scenario, seed, postgres, given.size, keep=given.keep)
+                outcomes[scenario.name].append(outcome)
+                for text in [*map(str, outcome.violations), *outcome.failed]:
+                    print(f"  {text}", flush=True)
+    lines = table(outcomes, skipped)
+    print("\n".join(lines))
+    if given.write:
+        write_into(given.write, lines)
+    return int(any(outcome.violations for found in outcomes.values() for outcome in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
