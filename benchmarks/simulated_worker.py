@@ -1,21 +1,26 @@
-"""Workers without a toolchain, many to a process: they claim, live for a while, and file what they made.
+"""Workers without a toolchain, many to a process: they claim, send heartbeats, and file what they made.
 
-    python benchmarks/simulated_worker.py '{"database_url": …, "broker_url": …, "first": 0, "count": 250, …}'
+    python -m benchmarks.simulated_worker '{"mode": "steady", "database_url": …, "first": 0, "count": 250, …}'
 
-Started by benchmarks/scale.py. Every worker is a thread with an identity of its own; a process has one pool
-of connections. Prints one JSON document at the end.
+Started by benchmarks/scale.py, which tells it what to do by lines on its standard input (`work`, `rest`, `report`)
+and ends it by closing that. It answers `ready`, and every `report` with one line of JSON.
+
+A thousand threads would measure Python's scheduler. So a few threads of a process lend themselves to many workers,
+each with an identity, a device, and a timetable of its own; at the loads that the benchmark asks for they rest most
+of the time, and `late_ms` says how far behind the timetable they are.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
 import logging
-import signal
+import os
 import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +34,22 @@ from farm.settings import Settings, read_settings
 from farm.storage.database import SqlDatabase
 from tests.factories import a_device, a_digest, a_target, a_worker
 from workers.consumer import _Pool
+from workers.lease import HEARTBEAT_S
 from workers.queues import TASK, new_celery_app
 
 #: A lease as long as a fleet's.
 LEASE_S = 30.0
-HEARTBEAT_S = 5.0
+_OUTCOME = AttemptOutcome(
+    engine=None,
+    build={"layers": 1},
+    accuracy=None,
+    unverified_reason="simulated",
+    measurements=(),
+    samples=None,
+    timing_cache=None,
+    seconds={"build": 1.0},
+    environment={},
+)
 
 
 def settings_for(ask: dict[str, Any]) -> Settings:
@@ -42,158 +58,232 @@ def settings_for(ask: dict[str, Any]) -> Settings:
     return replace(read_settings(home, {}), database_url=ask["database_url"], broker_url=ask["broker_url"])
 
 
-def register(database: SqlDatabase, number: int) -> tuple[str, Any]:
-    """A worker with a device of its own; its id and device."""
-    device = replace(a_device(), uuid=f"GPU-{number:05d}", host=f"host-{number // 8:04d}", index=number % 8)
-    worker_id = f"w-{number:05d}"
-    with database.transaction() as transaction:
-        transaction.fleet.register(
-            a_worker(id=worker_id, name=f"worker-{number:05d}", host=device.host, device=device)
-        )
-    return worker_id, device
+class Figures:
+    """What was measured since the last report; times in milliseconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: dict[str, list[float]] = {}
+        self._errors: list[str] = []
+
+    def note(self, name: str, began: float) -> None:
+        """How long something took that began at a moment of `time.perf_counter`."""
+        took = 1000 * (time.perf_counter() - began)
+        with self._lock:
+            self._values.setdefault(name, []).append(took)
+
+    def note_error(self, error: Exception) -> None:
+        """Something that a worker would have to try again."""
+        with self._lock:
+            self._errors.append(str(error))
+
+    def take(self) -> dict[str, Any]:
+        """Everything, which is then forgotten."""
+        with self._lock:
+            taken = {**self._values, "errors": self._errors}
+            self._values, self._errors = {}, []
+        return taken
 
 
-class SimulatedWorkers:
-    """Threads that do what workers do to the database.
+@dataclass
+class SimulatedWorker:
+    """What a worker does to the database, each step in the transactions of the real one.
+
+    Attributes:
+        number: of the worker; its id, host and device follow from it.
+        database: the truth.
+        figures: where times are noted.
+        task: the job and the attempt at hand.
+        ends_at: when they are finished.
+    """
+
+    number: int
+    database: SqlDatabase
+    figures: Figures
+    task: Any = None
+    ends_at: float = 0.0
+    id: str = field(init=False)
+    device: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        """A device of its own, eight to a host."""
+        host, index = divmod(self.number, 8)
+        self.id = f"w-{self.number:05d}"
+        self.device = replace(a_device(), uuid=f"GPU-{self.number:05d}", host=f"host-{host:04d}", index=index)
+
+    def register(self) -> None:
+        """Files itself."""
+        me = a_worker(id=self.id, name=f"worker-{self.number:05d}", host=self.device.host, device=self.device)
+        with self.database.transaction() as transaction:
+            transaction.fleet.register(me)
+
+    def claim(self) -> bool:
+        """Takes the next job, if there is one."""
+        began = time.perf_counter()
+        with self.database.autocommit() as transaction:
+            self.task = transaction.jobs.claim_next(worker_id=self.id, device=self.device, lease_s=LEASE_S)
+        self.figures.note("claims_ms" if self.task else "looks_ms", began)
+        return self.task is not None
+
+    def beat(self) -> None:
+        """Renews the lease, and says that the worker lives."""
+        began = time.perf_counter()
+        with self.database.autocommit() as transaction:
+            if self.task:
+                transaction.jobs.heartbeat(self.task[1], LEASE_S)
+            transaction.fleet.beat(self.id)
+        self.figures.note("beats_ms", began)
+
+    def finish(self) -> None:
+        """Files an engine and ends the attempt."""
+        began = time.perf_counter()
+        (job, attempt), self.task = self.task, None
+        # Bytes of its own: on the same ones, those who file them would wait for each other.
+        outcome = replace(_OUTCOME, engine=a_digest(f"engine of {job.id}"))
+        finish_attempt(self.database, job, attempt, outcome, a_digest(f"log of {job.id}"))
+        self.figures.note("finishes_ms", began)
+
+
+class Steady:
+    """Many workers on a few threads, whose jobs all take the same time.
 
     Args:
         ask: the document of the command line.
     """
 
     def __init__(self, ask: dict[str, Any]) -> None:
-        self.database = SqlDatabase(ask["database_url"])
-        self.job_s = float(ask["job_s"])
-        self.stop = threading.Event()
-        self.claims_ms: list[float] = []
-        self.finishes_ms: list[float] = []
-        self.beats = 0
-        self.beats_ms: list[float] = []
-        self.errors: list[str] = []
-        self.last_finish = 0.0
-        self._outcome = AttemptOutcome(
-            engine=a_digest("engine"),
-            build={"layers": 1},
-            accuracy=None,
-            unverified_reason="simulated",
-            measurements=(),
-            samples=None,
-            timing_cache=None,
-            seconds={"build": 1.0},
-            environment={},
-        )
-        self._log = a_digest("log")
+        self._job_s = float(ask["job_s"])
+        self._figures = Figures()
+        self._work_since: float | None = None
+        database = SqlDatabase(ask["database_url"])
+        first, count = int(ask["first"]), int(ask["count"])
+        self._workers = [
+            SimulatedWorker(number, database, self._figures) for number in range(first, first + count)
+        ]
+        for worker in self._workers:
+            worker.register()
+        for lane in range(int(ask["threads"])):
+            share = self._workers[lane :: int(ask["threads"])]
+            threading.Thread(target=self._drive, args=(share,), daemon=True).start()
 
-    def work_once(self, worker_id: str, device: Any) -> bool:
-        """One job, if there is one."""
-        begin = time.perf_counter()
-        with self.database.transaction() as transaction:
-            got = transaction.jobs.claim_next(worker_id=worker_id, device=device, lease_s=LEASE_S)
-        self.claims_ms.append(1000 * (time.perf_counter() - begin))
-        if got is None:
-            return False
-        job, attempt = got
-        end = time.monotonic() + self.job_s
+    def obey(self, word: str) -> dict[str, Any] | None:
+        """Does as it is told; what was measured if that was asked for."""
+        if word == "work":
+            self._figures.take()
+            self._work_since = time.monotonic()
+        elif word == "rest":
+            self._work_since = None
+        elif word == "report":
+            while any(worker.task for worker in self._workers):
+                time.sleep(0.05)
+            return self._figures.take()
+        return None
+
+    def _drive(self, workers: list[SimulatedWorker]) -> None:
+        """The timetable of some workers."""
+        begin = time.monotonic()
+        due = [(begin + HEARTBEAT_S * at / len(workers), at) for at in range(len(workers))]
+        heapq.heapify(due)
         while True:
-            begin = time.perf_counter()
-            with self.database.transaction() as transaction:
-                transaction.jobs.heartbeat(attempt, LEASE_S)
-                transaction.fleet.beat(worker_id)
-            self.beats_ms.append(1000 * (time.perf_counter() - begin))
-            left = end - time.monotonic()
-            if left <= 0 or self.stop.wait(min(left, HEARTBEAT_S)):
-                break
-        begin = time.perf_counter()
-        finish_attempt(self.database, job, attempt, self._outcome, self._log)
-        self.finishes_ms.append(1000 * (time.perf_counter() - begin))
-        self.last_finish = time.time()
-        return True
-
-    def live(self, number: int) -> None:
-        """A worker's life until it is told to stop: it looks for work, and rests when there is none."""
-        worker_id, device = register(self.database, number)
-        # Not all at the same moment.
-        self.stop.wait((number % 97) / 97 * min(self.job_s, 5.0))
-        while not self.stop.is_set():
+            when, at = heapq.heappop(due)
+            # Woken up early to see whether it is to work; not later than on the second.
+            left = when - time.monotonic()
+            if left > 0:
+                time.sleep(left)
+            else:
+                self._figures.note("late_ms", time.perf_counter() + left)
             try:
-                if not self.work_once(worker_id, device):
-                    self.stop.wait(1.0)
+                heapq.heappush(due, (self._act(workers[at], at / len(workers)), at))
             except FarmError as error:
-                self.errors.append(str(error))
-                self.stop.wait(0.5)
+                self._figures.note_error(error)
+                heapq.heappush(due, (time.monotonic() + 1.0, at))
 
-    def report(self) -> dict[str, Any]:
-        """What was measured."""
-        return {
-            "claims_ms": self.claims_ms,
-            "finishes_ms": self.finishes_ms,
-            "beats_ms": self.beats_ms,
-            "errors": self.errors[:5],
-            "error_count": len(self.errors),
-            "last_finish": self.last_finish,
-        }
-
-
-def run_steady(ask: dict[str, Any]) -> dict[str, Any]:
-    """As many workers as asked for, for a while."""
-    workers = SimulatedWorkers(ask)
-    first = int(ask["first"])
-    threads = [
-        threading.Thread(target=workers.live, args=(number,), daemon=True)
-        for number in range(first, first + int(ask["count"]))
-    ]
-    for thread in threads:
-        thread.start()
-    time.sleep(float(ask["seconds"]))
-    workers.stop.set()
-    for thread in threads:
-        thread.join(timeout=30)
-    return workers.report()
+    def _act(self, worker: SimulatedWorker, place: float) -> float:
+        """The next step of a worker; when the one after it is due."""
+        since = self._work_since
+        now = time.monotonic()
+        if worker.task and (since is None or worker.ends_at <= now):
+            worker.finish()
+        may_claim = since is not None and now >= since + place * self._job_s
+        if worker.task is None and may_claim and worker.claim():
+            worker.ends_at = time.monotonic() + self._job_s
+            return min(time.monotonic() + HEARTBEAT_S, worker.ends_at)
+        worker.beat()
+        following = time.monotonic() + HEARTBEAT_S
+        if worker.task:
+            return min(following, worker.ends_at)
+        # Not all begin at once: their jobs end one after the other as well.
+        starts = since + place * self._job_s if since is not None else following
+        return starts if now < starts < following else following
 
 
-def run_consumer(ask: dict[str, Any]) -> dict[str, Any]:
-    """One worker woken by Celery, as the farm's are, or Celery alone with a task that does nothing."""
-    bare = ask["mode"] == "bare"
-    app = new_celery_app(settings_for(ask))
-    workers = SimulatedWorkers(ask)
-    identity = None if bare else register(workers.database, int(ask["first"]))
-    done = [0, 0.0]
+class Consumer:
+    """One worker that Celery wakes, as the farm's are; or Celery alone, with a task that does nothing.
 
-    def wake(_job_id: str = "") -> None:
-        if identity is None:
-            done[:] = [done[0] + 1, time.time()]
-            return
+    Args:
+        ask: the document of the command line.
+    """
+
+    def __init__(self, ask: dict[str, Any]) -> None:
+        self._figures = Figures()
+        self._done: dict[str, float] = {}
+        self._beats = bool(ask.get("beats"))
+        self._worker: SimulatedWorker | None = None
+        if ask["mode"] == "farm":
+            self._worker = SimulatedWorker(int(ask["first"]), SqlDatabase(ask["database_url"]), self._figures)
+            self._worker.register()
+        app = new_celery_app(settings_for(ask))
+        app.task(name=TASK, shared=False)(self._wake if self._worker else self._do_nothing)
+        app.conf.task_queues = [Queue(a_target().queue)]  # type: ignore[no-untyped-call]
+        controller = WorkController(
+            app=app,
+            hostname=f"simulated-{ask['first']}",
+            pool_cls=_Pool,
+            concurrency=1,
+            loglevel=logging.ERROR,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
+        threading.Thread(target=controller.start, daemon=True).start()
+        while not self._listens(controller):
+            time.sleep(0.01)
+
+    def obey(self, _word: str) -> dict[str, Any]:
+        """What was done, and when."""
+        return {**self._figures.take(), "done": self._done}
+
+    def _listens(self, controller: Any) -> bool:
+        inner = getattr(controller, "consumer", None)
+        return inner is not None and inner.blueprint.started == len(inner.steps)
+
+    def _do_nothing(self, job_id: str = "") -> None:
+        # Celery may deliver twice; the last time counts.
+        self._done[job_id] = time.time()
+
+    def _wake(self, _job_id: str = "") -> None:
+        worker = self._worker
+        assert worker is not None
         with suppress(FarmError):
-            while workers.work_once(*identity):
-                pass
-
-    app.task(name=TASK, shared=False)(wake)
-    app.conf.task_queues = [Queue(a_target().queue)]  # type: ignore[no-untyped-call]
-    controller = WorkController(
-        app=app,
-        hostname=f"simulated-{ask['first']}",
-        pool_cls=_Pool,
-        concurrency=1,
-        loglevel=logging.ERROR,
-        without_gossip=True,
-        without_mingle=True,
-        without_heartbeat=True,
-    )
-    threading.Thread(target=controller.start, daemon=True).start()
-    print("ready", flush=True)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    stop.wait()
-    return {"done": done[0], "last": done[1]} if bare else workers.report()
+            while worker.claim():
+                job_id = worker.task[0].id
+                if self._beats:
+                    worker.beat()
+                worker.finish()
+                self._done[job_id] = time.time()
 
 
 def main() -> None:
-    """Does what the document says."""
+    """Obeys until nobody speaks any more."""
     ask = json.loads(sys.argv[1])
-    result = run_steady(ask) if ask["mode"] == "steady" else run_consumer(ask)
-    Path(ask["out"]).write_text(json.dumps(result))
+    simulated: Any = Steady(ask) if ask["mode"] == "steady" else Consumer(ask)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        answer = simulated.obey(line.strip())
+        if answer is not None:
+            print(json.dumps(answer), flush=True)
     # Celery's threads are in the way of an orderly end, and there is nothing left to do.
-    sys.stdout.flush()
-    signal.raise_signal(signal.SIGKILL)
+    os._exit(0)
 
 
 if __name__ == "__main__":

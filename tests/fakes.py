@@ -40,11 +40,12 @@ from farm.domain.signatures import FailureGroup, signature_of
 from farm.domain.stores import Leftovers, StoredArtifact
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import Target
-from farm.domain.work import Attempt, Cell, Job, ModelName, Submission, WakeUp, Worker
+from farm.domain.work import Attempt, Cell, FollowUp, Job, ModelName, Submission, WakeUp, Worker
 from tests.fake_caches import InMemoryTimingCaches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from farm.domain.jobs import Failure
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from farm.domain.targets import Device, DeviceType, ToolchainId
     from farm.domain.timing_caches import CacheKey, CacheUse, FiledCache
     from farm.domain.toolchains import ToolchainDescription
-    from farm.domain.work import AttemptOutcome, JobRequest, WorkerRegistration
+    from farm.domain.work import AttemptOutcome, JobRequest, WantedJob, WorkerRegistration
 
 WORKER_SILENCE_S = 30
 
@@ -101,6 +102,7 @@ class _Tables:
     usage: dict[str, tuple[float, datetime]] = field(default_factory=dict)
     charged: set[int] = field(default_factory=set)
     keys: dict[str, SigningKey] = field(default_factory=dict)
+    follow_ups: list[FollowUp] = field(default_factory=list)
 
 
 class InMemoryDatabase:
@@ -132,6 +134,10 @@ class InMemoryDatabase:
         except BaseException:
             self._tables = before
             raise
+
+    def autocommit(self) -> AbstractContextManager[InMemoryTransaction]:
+        """As `transaction`."""
+        return self.transaction()
 
     @contextmanager
     def reading(self) -> Iterator[InMemoryTransaction]:
@@ -654,6 +660,13 @@ class InMemoryJobLedger:
         """The live log so far."""
         return self._tables.attempts[attempt.id].log
 
+    def keep_log(self, attempt: Attempt, log: Digest) -> None:
+        """Of an attempt that has ended and has none."""
+        row = self._tables.attempts[attempt.id]
+        if row.attempt.state is not AttemptState.RUNNING and row.attempt.log is None:
+            self._tables.artifacts.setdefault(log.sha256, log)
+            row.log, row.attempt = "", replace(row.attempt, log=log)
+
     def close(
         self,
         attempt: Attempt,
@@ -754,7 +767,87 @@ class InMemoryJobLedger:
                 replace(cell, job_id=job.id) if cell.job_id == old.id else cell for cell in submission.cells
             )
             self._tables.submissions[submission.id] = replace(submission, cells=cells)
+        moved = [
+            replace(wanted, job_id=job.id) if wanted.job_id == old.id else wanted
+            for wanted in self._tables.follow_ups
+        ]
+        self._tables.follow_ups[:] = moved
         return job
+
+    def active_all(self, specs: Sequence[BuildSpec], request: JobRequest) -> dict[str, Job]:
+        """The queued or running jobs that do the same."""
+        found = {spec.digest.sha256: self.active(spec, request) for spec in specs}
+        return {key: job for key, job in found.items() if job is not None}
+
+    def add_all(self, wanted: Sequence[WantedJob]) -> list[Job]:
+        """Queues new jobs, as of one moment."""
+        return [self.add(job.spec, job.request, job.position, job.user) for job in wanted]
+
+    def widen_all(self, changes: Sequence[tuple[Job, JobRequest, str]]) -> None:
+        """Gives jobs that still wait another request, and user to pay."""
+        for job, request, user in changes:
+            self.widen(job, request, user)
+
+    def get_all(self, job_ids: Sequence[str]) -> dict[str, Job]:
+        """By their whole ids."""
+        return {job_id: self.get(job_id) for job_id in job_ids if job_id in self._tables.jobs}
+
+    def newest_attempts(self, job_ids: Sequence[str]) -> dict[str, Attempt]:
+        """By the job's id."""
+        found = {job_id: self.attempts(job_id) for job_id in job_ids}
+        return {job_id: attempts[-1] for job_id, attempts in found.items() if attempts}
+
+    def interests(self, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Users, by the submissions that were not withdrawn."""
+        return {
+            job_id: {name: self._tables.submissions[name].user for name in self.interested(job_id)}
+            for job_id in job_ids
+        }
+
+    def charge_to(self, job_id: str, user: str) -> None:
+        """Lets another user pay."""
+        self._change(job_id, user=user)
+
+    def request_cancel_all(self, job_ids: Sequence[str]) -> list[Job]:
+        """Cancels queued jobs at once, and asks running ones to stop."""
+        for job in self.get_all(job_ids).values():
+            if not job.state.is_terminal:
+                self.request_cancel(job.id)
+        return list(self.get_all(job_ids).values())
+
+    def want_again(self, job_ids: Sequence[str]) -> None:
+        """Takes back that running jobs were asked to stop."""
+        for job in self.get_all(job_ids).values():
+            if job.state is JobState.RUNNING:
+                self._change(job.id, cancel_requested=False)
+
+    def add_follow_ups(self, wanted: Sequence[FollowUp]) -> None:
+        """Files what cells want beyond the builds that they share."""
+        for follow_up in wanted:
+            assert follow_up.job_id in self._tables.jobs
+            user = self._tables.submissions[follow_up.submission_id].user
+            self._tables.follow_ups.append(replace(follow_up, user=user))
+
+    def follow_ups(self, submission_ids: Sequence[str]) -> list[FollowUp]:
+        """Of some submissions."""
+        found = [wanted for wanted in self._tables.follow_ups if wanted.submission_id in submission_ids]
+        return sorted(found, key=lambda wanted: (wanted.submission_id, wanted.position))
+
+    def take_follow_ups(self, job_id: str) -> list[FollowUp]:
+        """Takes them out; not what was withdrawn."""
+        taken = [wanted for wanted in self._tables.follow_ups if wanted.job_id == job_id]
+        self._tables.follow_ups[:] = [wanted for wanted in self._tables.follow_ups if wanted not in taken]
+        wanted_still = [one for one in taken if one.submission_id not in self._tables.withdrawn]
+        return sorted(wanted_still, key=lambda wanted: (wanted.submission_id, wanted.position))
+
+    def point(self, submission_id: str, position: int, job_id: str) -> None:
+        """Has another job answer a cell."""
+        assert job_id in self._tables.jobs
+        submission = self._tables.submissions[submission_id]
+        cells = tuple(
+            replace(cell, job_id=job_id) if cell.position == position else cell for cell in submission.cells
+        )
+        self._tables.submissions[submission_id] = replace(submission, cells=cells)
 
     def _is_due(self, job: Job) -> bool:
         return job.not_before is not None and job.not_before <= self._now()
@@ -812,6 +905,11 @@ class InMemoryEngineFiles:
         """The engine under a key."""
         found = self._of(spec)
         return None if found is None or found.retired_at else found
+
+    def find_all(self, specs: Sequence[BuildSpec]) -> dict[str, Engine]:
+        """The engines under some keys."""
+        found = {spec.digest.sha256: self.find(spec) for spec in specs}
+        return {key: engine for key, engine in found.items() if engine is not None}
 
     def _of(self, spec: BuildSpec) -> Engine | None:
         engines = self._tables.engines.values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.digests import Digest, canonical_json, digest_of_bytes
@@ -71,7 +72,7 @@ class BuildSpec:
             salt=value["salt"],
         )
 
-    @property
+    @cached_property
     def digest(self) -> Digest:
         """The key of the engine: sha256 of the spec's canonical JSON."""
         return digest_of_bytes(canonical_json(self.as_json()))

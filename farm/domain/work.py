@@ -85,6 +85,40 @@ class Job:
 
 
 @dataclass(frozen=True)
+class WantedJob:
+    """A job that is to be queued.
+
+    Attributes:
+        position: of jobs queued at one moment the lowest goes first.
+        user: who pays for it with a share of the fleet.
+    """
+
+    spec: BuildSpec
+    request: JobRequest
+    position: int = 0
+    user: str = ""
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """What a cell wants beyond the build that it shares: measured when that has filed its engine.
+
+    Attributes:
+        submission_id: whose cell.
+        position: of the cell.
+        job_id: of the build that it shares.
+        request: the benchmark.
+        user: who wants it.
+    """
+
+    submission_id: str
+    position: int
+    job_id: str
+    request: JobRequest
+    user: str = ""
+
+
+@dataclass(frozen=True)
 class WakeUp:
     """What is told to a target's queue: that a job is due. Whoever hears it takes the best one there is.
 

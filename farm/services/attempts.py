@@ -15,6 +15,7 @@ from farm.domain.jobs import (
     retry_delay_s,
 )
 from farm.failpoints import reach
+from farm.services.follow_ups import follow_up
 from farm.services.timing_caches import return_cache
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def finish_attempt(
         number = transaction.engines.file(job, attempt, outcome)
         if outcome.timing_cache is not None:
             return_cache(transaction, job, attempt, outcome.timing_cache)
+        follow_up(transaction, job, number)
         return number
 
 
@@ -65,7 +67,7 @@ def fail_attempt(
     """
     with database.transaction() as transaction:
         crashes = transaction.jobs.crashes(job.id) + (1 if failure.is_crash else 0)
-        tries = _tries(transaction, attempt)
+        tries = count_tries(transaction, attempt)
         state, recorded = next_job_state(
             failure, attempt=tries, max_attempts=job.request.max_attempts, crashes=crashes
         )
@@ -85,13 +87,18 @@ def fail_attempt(
 
 
 def cancel_attempt(database: Database, attempt: Attempt, log: Digest | None) -> None:
-    """Ends an attempt that somebody asked to stop.
+    """Ends an attempt that somebody asked to stop; its job waits again if somebody else wants it by now.
 
     Raises:
         AttemptSupersededError: the job went on without this attempt.
     """
     with database.transaction() as transaction:
-        transaction.jobs.close(attempt, AttemptState.CANCELLED, JobState.CANCELLED, log=log)
+        transaction.jobs.hold([attempt.job_id])
+        if transaction.jobs.get(attempt.job_id).cancel_requested:
+            transaction.jobs.close(attempt, AttemptState.CANCELLED, JobState.CANCELLED, log=log)
+            return
+        failure = Failure(FailureClass.TRANSIENT, _RELEASED, "it was asked to stop, and then wanted again")
+        transaction.jobs.close(attempt, AttemptState.LOST, JobState.QUEUED, failure=failure, log=log)
 
 
 def release_attempt(database: Database, attempt: Attempt, reason: str, log: Digest | None) -> None:
@@ -133,7 +140,7 @@ def rescue_expired(database: Database) -> list[tuple[Job, JobState]]:
                     continue
                 state, recorded = next_job_state(
                     failure,
-                    attempt=_tries(transaction, attempt),
+                    attempt=count_tries(transaction, attempt),
                     max_attempts=job.request.max_attempts,
                     crashes=0,
                 )
@@ -148,7 +155,7 @@ def rescue_expired(database: Database) -> list[tuple[Job, JobState]]:
     return rescued
 
 
-def _tries(transaction: Transaction, attempt: Attempt) -> int:
+def count_tries(transaction: Transaction, attempt: Attempt) -> int:
     """Which try an attempt is, from 1: those that were given back do not count."""
     others = [other for other in transaction.jobs.attempts(attempt.job_id) if other.number < attempt.number]
     return 1 + sum(other.failure is None or other.failure.code != _RELEASED for other in others)

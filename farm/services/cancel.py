@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from farm.domain.jobs import JobState
-
 if TYPE_CHECKING:
     from farm.domain.work import Job
     from farm.services.ports import Transaction
@@ -21,17 +19,25 @@ def cancel_submission(transaction: Transaction, submission_id: str) -> tuple[lis
         NotFoundError: there is no such submission.
     """
     submission = transaction.jobs.submission(submission_id)
-    transaction.jobs.withdraw(submission.id)
-    cancelled, kept = [], []
     job_ids = list(dict.fromkeys(cell.job_id for cell in submission.cells if cell.job_id))
     # Two who cancel at once would each see the other as still interested, and neither would cancel anything.
+    # So the jobs are held first, and only then does anybody look or withdraw.
     transaction.jobs.hold(job_ids)
-    for job_id in job_ids:
-        job = transaction.jobs.get(job_id)
-        if job.state not in (JobState.QUEUED, JobState.RUNNING):
-            continue
-        if transaction.jobs.interested(job.id):
-            kept.append(job)
-        else:
-            cancelled.append(transaction.jobs.request_cancel(job.id))
-    return cancelled, kept
+    transaction.jobs.withdraw(submission.id)
+    found = transaction.jobs.get_all(job_ids)
+    live = [job for job_id in job_ids if (job := found.get(job_id)) and not job.state.is_terminal]
+    interests = transaction.jobs.interests([job.id for job in live])
+    kept = [job for job in live if interests[job.id]]
+    for job in kept:
+        _pass_on(transaction, job, set(interests[job.id].values()))
+    unwanted = [job.id for job in live if not interests[job.id]]
+    return transaction.jobs.request_cancel_all(unwanted), kept
+
+
+def _pass_on(transaction: Transaction, job: Job, users: set[str]) -> None:
+    """Has one of those who still want a job pay for it: whoever had least of late."""
+    if job.user in users:
+        return
+    shares = transaction.jobs.shares(users)
+    weights = {user: shares[user].weight if user in shares else 0.0 for user in users}
+    transaction.jobs.charge_to(job.id, min(users, key=lambda user: (weights[user], user)))

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
         Attempt,
         AttemptOutcome,
         Cell,
+        FollowUp,
         Job,
         JobRequest,
         ModelName,
         Submission,
         WakeUp,
+        WantedJob,
         Worker,
         WorkerRegistration,
     )
@@ -191,6 +193,9 @@ class JobLedger(Protocol):
     def live_log(self, attempt: Attempt) -> str:
         """The live log so far; empty once the whole is kept as an artifact."""
 
+    def keep_log(self, attempt: Attempt, log: Digest) -> None:
+        """Puts an artifact in the place of the live log of an attempt that has ended and has none."""
+
     def close(
         self,
         attempt: Attempt,
@@ -230,12 +235,54 @@ class JobLedger(Protocol):
     def requeue(self, job_id: str) -> Job:
         """Queues what failed or was cancelled again, as a new job in every cell of the old one."""
 
+    def active_all(self, specs: Sequence[BuildSpec], request: JobRequest) -> dict[str, Job]:
+        """The queued or running jobs that do the same, by the digest of the spec; held to the end."""
+
+    def add_all(self, wanted: Sequence[WantedJob]) -> list[Job]:
+        """Queues new jobs, as of one moment. Raises ConflictError if one was queued by somebody else by now."""
+
+    def widen_all(self, changes: Sequence[tuple[Job, JobRequest, str]]) -> None:
+        """Gives jobs that still wait another request, and user to pay."""
+
+    def get_all(self, job_ids: Sequence[str]) -> dict[str, Job]:
+        """Jobs by their whole ids, in that order; those that are not there are left out."""
+
+    def newest_attempts(self, job_ids: Sequence[str]) -> dict[str, Attempt]:
+        """The newest attempt of each of some jobs, by the job's id."""
+
+    def interests(self, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Who waits for each of some jobs: users, by the submissions that were not withdrawn."""
+
+    def charge_to(self, job_id: str, user: str) -> None:
+        """Lets another user pay for a job from now on."""
+
+    def request_cancel_all(self, job_ids: Sequence[str]) -> list[Job]:
+        """Cancels queued jobs at once, and asks running ones to stop; those that have ended stay as they are."""
+
+    def want_again(self, job_ids: Sequence[str]) -> None:
+        """Takes back that running jobs were asked to stop: somebody else wants them now."""
+
+    def add_follow_ups(self, wanted: Sequence[FollowUp]) -> None:
+        """Files what cells want beyond the builds that they share."""
+
+    def follow_ups(self, submission_ids: Sequence[str]) -> list[FollowUp]:
+        """What cells of some submissions still want beyond the builds that they share."""
+
+    def take_follow_ups(self, job_id: str) -> list[FollowUp]:
+        """Takes out what is wanted beyond a build, now that it is done; not what was withdrawn."""
+
+    def point(self, submission_id: str, position: int, job_id: str) -> None:
+        """Has another job answer a cell."""
+
 
 class EngineFiles(Protocol):
     """Engines and their runs; what an artifact is."""
 
     def find(self, spec: BuildSpec) -> Engine | None:
         """The engine under a key."""
+
+    def find_all(self, specs: Sequence[BuildSpec]) -> dict[str, Engine]:
+        """The engines under some keys, by the digest of the spec."""
 
     def get(self, engine_id: int) -> Engine:
         """An engine by its number. Raises NotFoundError."""
@@ -355,6 +402,9 @@ class Database(Protocol):
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """A transaction that writes; committed at the end of the block unless it raises."""
+
+    def autocommit(self) -> AbstractContextManager[Transaction]:
+        """As `transaction`, for statements of which each may count without the others: cheaper."""
 
     def reading(self) -> AbstractContextManager[Transaction]:
         """A transaction that only reads."""

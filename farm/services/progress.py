@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.domain.jobs import JobState
+from farm.domain.work import Disposition
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from farm.domain.filing import Engine
-    from farm.domain.work import Attempt, Cell, Job, Submission
+    from farm.domain.work import Attempt, Cell, Job, JobRequest, Submission
     from farm.services.ports import Transaction
 
 
@@ -24,6 +27,7 @@ class CellProgress:
         attempt: the newest one of the job.
         engine: as soon as it is filed.
         has_live_worker: whether somebody could take it now.
+        beyond: what it wants beyond the build that it shares; measured as soon as that is done.
     """
 
     cell: Cell
@@ -32,6 +36,7 @@ class CellProgress:
     attempt: Attempt | None
     engine: Engine | None
     has_live_worker: bool
+    beyond: JobRequest | None = None
 
     @property
     def state(self) -> JobState:
@@ -71,21 +76,36 @@ def submission_progress(transaction: Transaction, submission_id: str) -> Submiss
     Raises:
         NotFoundError: there is no such submission.
     """
-    submission = transaction.jobs.submission(submission_id)
+    (progress,) = progress_of(transaction, [transaction.jobs.submission(submission_id)])
+    return progress
+
+
+def progress_of(transaction: Transaction, submissions: Sequence[Submission]) -> list[SubmissionProgress]:
+    """Where submissions stand now, in a handful of statements however many cells they have."""
     slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
     live = {target for worker in transaction.fleet.workers() if worker.is_live for target in worker.targets}
-    cells = []
-    for cell in submission.cells:
-        job = transaction.jobs.get(cell.job_id) if cell.job_id and cell.disposition.value != "built" else None
-        attempts = transaction.jobs.attempts(job.id) if job else []
-        cells.append(
-            CellProgress(
-                cell=cell,
-                slug=slugs[cell.spec.target.device_type],
-                job=job,
-                attempt=attempts[-1] if attempts else None,
-                engine=transaction.engines.find(cell.spec),
-                has_live_worker=cell.spec.target in live,
-            )
+    cells = [cell for submission in submissions for cell in submission.cells]
+    job_ids = [cell.job_id for cell in cells if cell.job_id and cell.disposition is not Disposition.BUILT]
+    jobs = transaction.jobs.get_all(list(dict.fromkeys(job_ids)))
+    attempts = transaction.jobs.newest_attempts(list(jobs))
+    engines = transaction.engines.find_all(list({cell.spec.digest: cell.spec for cell in cells}.values()))
+
+    follow_ups = transaction.jobs.follow_ups([submission.id for submission in submissions])
+    beyond = {(one.submission_id, one.position): one.request for one in follow_ups}
+
+    def progress(submission: Submission, cell: Cell) -> CellProgress:
+        job = jobs.get(cell.job_id) if cell.disposition is not Disposition.BUILT else None
+        return CellProgress(
+            cell=cell,
+            slug=slugs[cell.spec.target.device_type],
+            job=job,
+            attempt=attempts.get(job.id) if job else None,
+            engine=engines.get(cell.spec.digest.sha256),
+            has_live_worker=cell.spec.target in live,
+            beyond=beyond.get((submission.id, cell.position)),
         )
-    return SubmissionProgress(submission, tuple(cells))
+
+    return [
+        SubmissionProgress(submission, tuple(progress(submission, cell) for cell in submission.cells))
+        for submission in submissions
+    ]

@@ -20,8 +20,11 @@ def retry_failed(transaction: Transaction, submission_id: str) -> dict[str, Job]
         NotFoundError: there is no such submission.
     """
     submission = transaction.jobs.submission(submission_id)
-    retried = {}
-    for job_id in dict.fromkeys(cell.job_id for cell in submission.cells if cell.job_id):
-        if transaction.jobs.get(job_id).state is JobState.FAILED:
-            retried[job_id] = transaction.jobs.requeue(job_id)
-    return retried
+    # In the order of the keys, as everybody takes them.
+    cells = sorted((cell for cell in submission.cells if cell.job_id), key=lambda cell: cell.spec.digest)
+    found = transaction.jobs.get_all(list(dict.fromkeys(cell.job_id for cell in cells)))
+    return {
+        job_id: transaction.jobs.requeue(job_id)
+        for job_id, job in found.items()
+        if job.state is JobState.FAILED
+    }

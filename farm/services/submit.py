@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from farm.domain.errors import AccuracyError, ConflictError, InvalidRequestError
-from farm.domain.jobs import JobKind
-from farm.domain.work import Cell, Disposition, JobRequest
+from farm.domain.jobs import JobKind, JobState
+from farm.domain.work import Cell, Disposition, FollowUp, JobRequest, WantedJob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from farm.domain.filing import Engine, Run
@@ -64,88 +64,157 @@ def submit_plan(database: Database, model: Model, plan: Plan, order: SubmitOrder
     Raises:
         DatabaseUnavailableError: nothing was filed.
     """
+    for _ in range(_MOST_LOOKS):
+        try:
+            return _submit(database, model, plan, order)
+        except ConflictError:
+            # Between looking and queueing somebody else queued the same: theirs is there to be shared by now.
+            # The transaction begins anew, so that rows are always taken in one order, looking first.
+            continue
+    return _submit(database, model, plan, order)
+
+
+def _submit(database: Database, model: Model, plan: Plan, order: SubmitOrder) -> Submission:
     with database.transaction() as transaction:
         transaction.models.add(model)
         name = transaction.models.name(order.name, model.digest.sha256)
         request = replace(order.job, benchmark=replace(order.job.benchmark, batches=plan.batches))
-        # In the order of the keys: two submissions wait for each other's rows, but never in a circle.
-        order_of_keys = sorted(range(len(plan.cells)), key=lambda at: plan.cells[at].spec.digest)
-        answers = {
-            at: _cell(transaction, at, plan.cells[at].spec, request, order.user) for at in order_of_keys
-        }
-        cells = [answers[at] for at in range(len(plan.cells))]
-        return transaction.jobs.add_submission(
-            name=name, user=order.user, tags=order.tags, cells=cells, request=_summary(name, plan, request)
+        answers = _answer(transaction, [cell.spec for cell in plan.cells], request, order.user)
+        submission = transaction.jobs.add_submission(
+            name=name,
+            user=order.user,
+            tags=order.tags,
+            cells=[answer.cell for answer in answers],
+            request=_summary(name, plan, request),
         )
-
-
-def _cell(transaction: Transaction, position: int, spec: BuildSpec, request: JobRequest, user: str) -> Cell:
-    # Between looking and queueing somebody else may queue the same; then theirs is there to be shared, unless
-    # it has ended by then too.
-    for _ in range(_MOST_LOOKS):
-        try:
-            return _answer(transaction, position, spec, request, user)
-        except ConflictError:
-            continue
-    return _answer(transaction, position, spec, request, user)
+        transaction.jobs.add_follow_ups(
+            [
+                FollowUp(submission.id, answer.cell.position, answer.cell.job_id, answer.beyond, order.user)
+                for answer in answers
+                if answer.beyond is not None
+            ]
+        )
+        return submission
 
 
 def foresee(transaction: Transaction, plan: Plan, job: JobRequest) -> list[tuple[Disposition, Engine | None]]:
     """What submitting a plan would lead to now, cell by cell, with the engine where there is one."""
     request = replace(job, benchmark=replace(job.benchmark, batches=plan.batches))
     found: list[tuple[Disposition, Engine | None]] = []
-    for cell in plan.cells:
-        engine, active, _ = _look(transaction, cell.spec, request)
-        if engine is not None and not needs_measuring(engine, request):
-            found.append((Disposition.BUILT, engine))
+    for look in _look(transaction, [cell.spec for cell in plan.cells], request):
+        if look.is_answered:
+            found.append((Disposition.BUILT, look.engine))
         else:
-            found.append((Disposition.SHARED if active else Disposition.QUEUED, engine))
+            found.append((Disposition.SHARED if look.job else Disposition.QUEUED, look.engine))
     return found
 
 
-def _look(
-    transaction: Transaction, spec: BuildSpec, request: JobRequest
-) -> tuple[Engine | None, Job | None, JobRequest]:
-    """The engine that is there, the job that is at it, and the job that is asked for: a build or a benchmark."""
-    # The job before the engine: one that ends between the two looks has filed its engine by the second.
-    job = transaction.jobs.active(spec, request)
-    engine = transaction.engines.find(spec)
-    if engine is not None and not engine.is_signed:
-        # Nobody would hand it out, so it is built anew and signed by a key that counts.
-        engine = None
-    if engine is not None:
-        request = replace(request, kind=JobKind.BENCHMARK)
-        job = transaction.jobs.active(spec, request)
-    return engine, job, request
+@dataclass(frozen=True)
+class _Look:
+    """What is there for a cell.
+
+    Attributes:
+        engine: that is filed.
+        job: that is at it.
+        request: what is asked for: a build, or a benchmark of the engine.
+    """
+
+    engine: Engine | None
+    job: Job | None
+    request: JobRequest
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the engine has all that is asked for."""
+        return self.engine is not None and not needs_measuring(self.engine, self.request)
 
 
-def _answer(transaction: Transaction, position: int, spec: BuildSpec, request: JobRequest, user: str) -> Cell:
-    engine, job, request = _look(transaction, spec, request)
-    if engine is not None and not needs_measuring(engine, request):
-        return Cell(position, spec, Disposition.BUILT, engine.job_id, engine.id)
-    if job is not None:
-        _share(transaction, job, request, user)
-        return Cell(position, spec, Disposition.SHARED, job.id, engine.id if engine else None)
-    job = transaction.jobs.add(spec, request, position, user)
-    return Cell(position, spec, Disposition.QUEUED, job.id, engine.id if engine else None)
+@dataclass(frozen=True)
+class _Answer:
+    """A cell, and what it wants beyond the build that it shares."""
+
+    cell: Cell
+    beyond: JobRequest | None = None
 
 
-def _share(transaction: Transaction, job: Job, request: JobRequest, user: str) -> None:
-    """Lets a job that waits do what both want; a running one does what it was given."""
-    both = _for_both(job.request, request)
-    payer = job.user
-    if user != job.user:
+def _look(transaction: Transaction, specs: Sequence[BuildSpec], request: JobRequest) -> list[_Look]:
+    """What is there for every cell."""
+    # The jobs before the engines: one that ends between the two looks has filed its engine by the second.
+    building = transaction.jobs.active_all(specs, request)
+    # What is not signed nobody would hand out, so it is built anew and signed by a key that counts.
+    found = transaction.engines.find_all(specs)
+    engines = {key: engine for key, engine in found.items() if engine.is_signed}
+    measuring = replace(request, kind=JobKind.BENCHMARK)
+    filed = [spec for spec in specs if spec.digest.sha256 in engines]
+    measured = transaction.jobs.active_all(filed, measuring)
+    looks = []
+    for spec in specs:
+        key = spec.digest.sha256
+        if key in engines:
+            looks.append(_Look(engines[key], measured.get(key), measuring))
+        else:
+            looks.append(_Look(None, building.get(key), request))
+    return looks
+
+
+def _answer(
+    transaction: Transaction, specs: Sequence[BuildSpec], request: JobRequest, user: str
+) -> list[_Answer]:
+    looks = _look(transaction, specs, request)
+    does = _share(transaction, [look for look in looks if look.job and not look.is_answered], user)
+    # The first cell of a spec queues it; another one, if somebody names a target twice, shares it.
+    wanted: dict[str, WantedJob] = {}
+    for at, (spec, look) in enumerate(zip(specs, looks, strict=True)):
+        if look.job is None and not look.is_answered:
+            wanted.setdefault(spec.digest.sha256, WantedJob(spec, look.request, at, user))
+    queued = dict(zip(wanted, transaction.jobs.add_all(list(wanted.values())), strict=True))
+    answers = []
+    for at, (spec, look) in enumerate(zip(specs, looks, strict=True)):
+        engine_id = look.engine.id if look.engine else None
+        if look.engine is not None and look.is_answered:
+            answers.append(_Answer(Cell(at, spec, Disposition.BUILT, look.engine.job_id, engine_id)))
+        elif look.job is not None:
+            cell = Cell(at, spec, Disposition.SHARED, look.job.id, engine_id)
+            asks_more = look.request.kind is JobKind.BUILD and _asks_more(does[look.job.id], look.request)
+            answers.append(
+                _Answer(cell, replace(look.request, kind=JobKind.BENCHMARK) if asks_more else None)
+            )
+        else:
+            key = spec.digest.sha256
+            how = Disposition.QUEUED if wanted[key].position == at else Disposition.SHARED
+            answers.append(_Answer(Cell(at, spec, how, queued[key].id, engine_id)))
+    return answers
+
+
+def _share(transaction: Transaction, looks: Sequence[_Look], user: str) -> dict[str, JobRequest]:
+    """Lets jobs that wait do what both want; a running one does what it was given.
+
+    Returns:
+        What each job does now, by its id.
+    """
+    shared = {look.job.id: (look.job, look.request) for look in looks if look.job}
+    shares = transaction.jobs.shares({user, *(job.user for job, _ in shared.values())})
+    does, changes = {}, []
+    for job, request in shared.values():
+        does[job.id] = job.request
+        if job.state is not JobState.QUEUED:
+            continue
         # It is as near as the nearer of the two would have it.
-        shares = transaction.jobs.shares({user, job.user})
         payer = min((job.user, user), key=lambda name: shares[name].weight if name in shares else 0.0)
-    if both != job.request or payer != job.user:
-        transaction.jobs.widen(job, both, payer)
+        does[job.id] = _for_both(job.request, request)
+        if (does[job.id], payer) != (job.request, job.user):
+            changes.append((job, does[job.id], payer))
+    transaction.jobs.widen_all(changes)
+    # Whoever asked it to stop is not the only one any more.
+    transaction.jobs.want_again([job.id for job, _ in shared.values() if job.cancel_requested])
+    return does
 
 
 def _for_both(job: JobRequest, other: JobRequest) -> JobRequest:
     """What a waiting job is to do so that two who share it get what they asked for."""
     timeouts = (job.queue_timeout_s, other.queue_timeout_s)
     batches = tuple(sorted({*job.benchmark.batches, *other.benchmark.batches}))
+    limits = job.phase_deadlines
     return replace(
         job,
         benchmark=replace(job.benchmark, batches=batches),
@@ -153,6 +222,22 @@ def _for_both(job: JobRequest, other: JobRequest) -> JobRequest:
         queue_timeout_s=None if None in timeouts else max(filter(None, timeouts)),
         max_attempts=max(job.max_attempts, other.max_attempts),
         deadline_s=max(job.deadline_s, other.deadline_s),
+        # A phase that one of them does not limit has no limit.
+        phase_deadlines={
+            phase: max(limit, other.phase_deadlines[phase])
+            for phase, limit in limits.items()
+            if phase in other.phase_deadlines
+        },
+    )
+
+
+def _asks_more(does: JobRequest, asked: JobRequest) -> bool:
+    """Whether a build leaves out something that is asked for; its figures say in the end whether that matters."""
+    wants, checks = asked.verification, does.verification
+    return (
+        bool(set(asked.benchmark.batches) - set(does.benchmark.batches))
+        or wants.inputs_sha256 not in ("", checks.inputs_sha256)
+        or wants.thresholds != checks.thresholds
     )
 
 

@@ -7,14 +7,14 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, DateTime, Float, Text
+from sqlalchemy import JSON, DateTime, Float, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 if TYPE_CHECKING:
-    from sqlalchemy import Dialect
+    from sqlalchemy import Connection, Dialect
 
 #: JSONB on PostgreSQL, text on SQLite; no document is the database's own null.
 JsonDocument = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -40,7 +40,21 @@ def storable(value: Any) -> Any:
 
 def json_text(value: Any) -> str:
     """How documents are written, on both databases."""
-    return json.dumps(storable(value), allow_nan=False)
+    return _plain_text(value) or json.dumps(storable(value), allow_nan=False)
+
+
+def is_storable(value: Any) -> bool:
+    """Whether a JSON value holds nothing but what a database can."""
+    return bool(_plain_text(value)) or storable(value) == value
+
+
+def _plain_text(value: Any) -> str:
+    """The value written, if it surely needs no replacing; looking at its text is ten times as fast as at its parts."""
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError:
+        return ""
+    return "" if "\\u0000" in text or "\\ud" in text else text
 
 
 class AnyText(TypeDecorator[str]):
@@ -92,6 +106,37 @@ def _sqlite_now(_element: DatabaseNow, _compiler: Any, **_kw: Any) -> str:
 @compiles(DatabaseNow, "postgresql")
 def _postgresql_now(_element: DatabaseNow, _compiler: Any, **_kw: Any) -> str:
     return "clock_timestamp()"
+
+
+#: Of a connection whose statements are each a transaction.
+AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT"}
+#: What a heartbeat returns as well, so that PostgreSQL does not wait for its disk: one that is lost with the power
+#: is followed by another. Only for statements that are their own transaction (`is_autocommit`): in another one it
+#: would speak for everything else there.
+NEED_NOT_LAST = func.set_config("synchronous_commit", "off", True)
+
+
+def is_autocommit(connection: Connection) -> bool:
+    """Whether each statement on a connection is its own transaction."""
+    return AUTOCOMMIT.items() <= connection.get_execution_options().items()
+
+
+class SecondsFromNow(FunctionElement[datetime]):
+    """The database's clock so many seconds ahead, so that nobody has to ask for the time first."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(SecondsFromNow, "sqlite")
+def _sqlite_from_now(element: SecondsFromNow, compiler: Any, **kw: Any) -> str:
+    seconds = compiler.process(element.clauses, **kw)
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('%+.3f seconds', {seconds}))"
+
+
+@compiles(SecondsFromNow, "postgresql")
+def _postgresql_from_now(element: SecondsFromNow, compiler: Any, **kw: Any) -> str:
+    return f"clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)})"
 
 
 class SecondsBetween(FunctionElement[float]):

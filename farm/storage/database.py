@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+import select as select_module
 import sqlite3
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, make_url, select
 from sqlalchemy.exc import ArgumentError as BadUrlError
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from farm.domain.errors import DatabaseUnavailableError, InvalidRequestError, SchemaVersionError
-from farm.storage.columns import DatabaseNow, json_text
+from farm.storage.columns import AUTOCOMMIT, DatabaseNow, json_text
 from farm.storage.sql_caches import SqlTimingCaches
 from farm.storage.sql_engines import SqlEngineFiles
 from farm.storage.sql_fleet import SqlFleetCatalog
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import URL, Connection, Dialect, Engine
 
     from farm.domain.errors import FarmError
 
@@ -68,11 +69,22 @@ class SqlDatabase:
         parsed = _parse_url(url)
         self._password = parsed.password
         self.engine = _new_engine(parsed, busy_s)
+        is_sqlite = self.engine.dialect.name == "sqlite"
+        self._autocommit = self.engine if is_sqlite else self.engine.execution_options(**AUTOCOMMIT)
 
     @contextmanager
     def transaction(self) -> Iterator[SqlTransaction]:
         """A transaction that writes; committed at the end of the block unless it raises."""
         with self.translated(), self.engine.connect() as connection, connection.begin():
+            yield SqlTransaction(connection)
+
+    @contextmanager
+    def autocommit(self) -> Iterator[SqlTransaction]:
+        """As `transaction`, for statements of which each may count without the others.
+
+        PostgreSQL commits each by itself, which saves the round trips of BEGIN and COMMIT.
+        """
+        with self.translated(), self._autocommit.connect() as connection, connection.begin():
             yield SqlTransaction(connection)
 
     @contextmanager
@@ -158,12 +170,31 @@ def _new_engine(url: URL, busy_s: float) -> Engine:
         return engine
     # What the URL itself says comes last and wins.
     options = f"{_POSTGRESQL_OPTIONS} {url.query.get('options', '')}".strip()
-    return create_engine(
-        url,
-        json_serializer=json_text,
-        pool_pre_ping=True,
-        connect_args={"connect_timeout": 10, "options": options},
+    engine = create_engine(
+        url, json_serializer=json_text, connect_args={"connect_timeout": 10, "options": options}
     )
+
+    def check(connection: Any, _record: object, _proxy: object) -> None:
+        _check_resting(engine.dialect, connection)
+
+    event.listen(engine, "checkout", check)
+    return engine
+
+
+def _check_resting(dialect: Dialect, connection: Any) -> None:
+    """Has the pool replace a connection that its server has closed.
+
+    A server says nothing of its own accord to one that rests, but for its farewell. So a round trip is made only
+    where something waits to be read, not before every transaction.
+    """
+    resting = select_module.poll()
+    resting.register(connection.fileno(), select_module.POLLIN)
+    if not resting.poll(0):
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise DisconnectionError("the server has closed the connection") from error
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, busy_s: float) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -10,19 +11,34 @@ from sqlalchemy.dialects import postgresql, sqlite
 from farm.domain.errors import InvalidRequestError, NotFoundError
 from farm.domain.jobs import Failure, FailureClass
 from farm.domain.signatures import signature_of
-from farm.storage.columns import storable_text
+from farm.storage.columns import DatabaseNow, storable_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from sqlalchemy import Connection, Row, Table
+
+#: Of one statement: SQLite takes 32766, PostgreSQL 65535; a shorter list is planned sooner.
+MOST_PARAMETERS = 1000
+T = TypeVar("T")
 
 
 def insert_once(connection: Connection, table: Table, **values: Any) -> bool:
     """Inserts a row unless one like it is there, by any unique key; whether it did."""
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    clocks = frozenset(name for name, value in values.items() if isinstance(value, DatabaseNow))
+    given = {name: value for name, value in values.items() if name not in clocks}
+    statement = _inserting_once(table, clocks, connection.dialect.name)
+    return connection.execute(statement, given).first() is not None
+
+
+@cache
+def _inserting_once(table: Table, clocks: frozenset[str], dialect_name: str) -> Any:
+    """The statement, built once: that takes longer than to run it."""
+    dialect: Any = postgresql if dialect_name == "postgresql" else sqlite
     # Returned, since the count of an INSERT's rows is not known on PostgreSQL.
     key = next(iter(table.primary_key))
-    statement = dialect.insert(table).values(**values).on_conflict_do_nothing().returning(key)
-    return connection.execute(statement).first() is not None
+    statement = dialect.insert(table).values(dict.fromkeys(clocks, DatabaseNow()))
+    return statement.on_conflict_do_nothing().returning(key)
 
 
 def failure_values(failure: Failure | None) -> dict[str, str]:
@@ -67,3 +83,9 @@ def full_id(connection: Connection, table: Table, prefix: str, noun: str) -> str
     if len(found) > 1:
         raise InvalidRequestError(f"several {noun}s begin with {prefix!r}", hint="Give more of the id.")
     return str(found[0])
+
+
+def portions(values: Sequence[T], size: int = MOST_PARAMETERS) -> Iterator[Sequence[T]]:
+    """The values in portions, each small enough for the parameters of one statement."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

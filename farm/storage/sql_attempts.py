@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, delete, func, insert, literal, select, update
+from sqlalchemy import Float, and_, bindparam, case, delete, exists, func, insert, literal, select, update
 
 from farm.domain.errors import AttemptSupersededError
 from farm.domain.jobs import AttemptState, JobState, Phase, check_attempt_transition, check_job_transition
-from farm.storage.columns import AnyText, DatabaseNow
+from farm.storage.claim_statements import is_in
+from farm.storage.columns import NEED_NOT_LAST, AnyText, DatabaseNow, SecondsFromNow, is_autocommit
 from farm.storage.fleet_rows import WORKER_SILENCE_S
 from farm.storage.job_rows import (
     attempt_from_row,
@@ -18,14 +20,13 @@ from farm.storage.job_rows import (
     request_from_json,
 )
 from farm.storage.rows import failure_values
-from farm.storage.sql_artifacts import note_artifact
-from farm.storage.sql_claims import is_in
+from farm.storage.sql_artifacts import note_artifact, noted, noting
 from farm.storage.tables import artifacts, attempts, jobs, log_chunks, worker_targets, workers
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Delete, Update
 
     from farm.domain.digests import Digest
     from farm.domain.jobs import Failure
@@ -47,11 +48,8 @@ class SqlAttempts:
         Raises:
             AttemptSupersededError: the job went on without this attempt.
         """
-        renewed = self._connection.execute(
-            self._owned(attempt)
-            .values(lease_until=self._now() + timedelta(seconds=lease_s))
-            .returning(jobs.c.cancel_requested_at)
-        ).all()
+        statement = _renewing(is_autocommit(self._connection))
+        renewed = self._connection.execute(statement, {**_fence_of(attempt), "lease_s": lease_s}).all()
         self._fence(attempt, len(renewed))
         return renewed[0].cancel_requested_at is not None
 
@@ -87,6 +85,19 @@ class SqlAttempts:
         )
         return "".join(self._connection.execute(query).scalars())
 
+    def keep_log(self, attempt: Attempt, log: Digest) -> None:
+        """Puts an artifact in the place of the live log of an attempt that has ended and has none."""
+        note_artifact(self._connection, log, "log")
+        ended = (
+            update(attempts)
+            .where(
+                attempts.c.id == attempt.id, attempts.c.state != "RUNNING", attempts.c.log_sha256.is_(None)
+            )
+            .values(log_sha256=log.sha256)
+        )
+        if self._connection.execute(ended).rowcount:
+            self._connection.execute(_dropping_log(), {"of_attempt": attempt.id})
+
     def close(
         self,
         attempt: Attempt,
@@ -119,45 +130,48 @@ class SqlAttempts:
         """
         check_attempt_transition(AttemptState.RUNNING, state)
         check_job_transition(JobState.RUNNING, job_state)
-        now = self._now()
-        due = now + timedelta(seconds=retry_in_s)
-        waits = self._begins_to_wait(attempt, due, elsewhere) if job_state is JobState.QUEUED else {}
-        moved = self._connection.execute(
-            self._owned(attempt).values(
-                state=job_state.value,
-                lease_until=None,
-                finished_at=now if job_state.is_terminal else None,
-                # Back in the queue it is news again, from the moment that it is due.
-                announced_at=None,
-                not_before=due,
-                **waits,
-                **(failure_values(failure) if job_state is not JobState.SUCCEEDED else failure_values(None)),
-            )
-        )
-        self._fence(attempt, moved.rowcount)
+        moved: dict[str, Any] = {"state": job_state.value}
+        moved |= failure_values(failure if job_state is not JobState.SUCCEEDED else None)
+        if job_state is JobState.QUEUED:
+            due = self._now() + timedelta(seconds=retry_in_s)
+            moved |= {"not_before": due, **self._begins_to_wait(attempt, due, elsewhere)}
+        ended = {
+            "state": state.value,
+            "log_sha256": log.sha256 if log else None,
+            "is_crash": bool(failure and failure.is_crash),
+            "seconds": seconds or {},
+            "environment": environment or {},
+            **failure_values(failure),
+        }
+        # Phases too short for anybody to have reported them end now.
+        stamps = {stamp for phase, stamp in _END_OF_PHASE.items() if phase.value in (seconds or {})}
+        if state is AttemptState.SUCCEEDED:
+            stamps.add("uploaded_at")
+        self._close(attempt, moved, ended, frozenset(stamps), log)
+
+    def _close(
+        self,
+        attempt: Attempt,
+        moved: dict[str, Any],
+        ended: dict[str, Any],
+        stamps: frozenset[str],
+        log: Digest | None,
+    ) -> None:
+        """Writes the end of an attempt; in one statement where the database knows such."""
+        execute = self._connection.execute
+        of_job = {**_fence_of(attempt), **{f"job_{name}": value for name, value in moved.items()}}
+        of_attempt = {"of_attempt": attempt.id, **ended}
+        moving = _moving(frozenset(moved))
+        if self._connection.dialect.name == "postgresql":
+            together = _closing(moving, stamps, log is not None)
+            of_log = noted(log, "log") if log is not None else {}
+            self._fence(attempt, execute(together, of_job | of_attempt | of_log).rowcount)
+            return
+        self._fence(attempt, execute(moving, of_job).rowcount)
         if log is not None:
             note_artifact(self._connection, log, "log")
-            self._connection.execute(delete(log_chunks).where(log_chunks.c.attempt_id == attempt.id))
-        self._connection.execute(
-            update(attempts)
-            .where(attempts.c.id == attempt.id)
-            .values(
-                state=state.value,
-                finished_at=now,
-                uploaded_at=now if state is AttemptState.SUCCEEDED else None,
-                # Phases too short for anybody to have reported them.
-                **{
-                    stamp: func.coalesce(attempts.c[stamp], now)
-                    for phase, stamp in _END_OF_PHASE.items()
-                    if phase.value in (seconds or {})
-                },
-                log_sha256=log.sha256 if log else None,
-                is_crash=bool(failure and failure.is_crash),
-                seconds=seconds or {},
-                environment=environment or {},
-                **failure_values(failure),
-            )
-        )
+            execute(_dropping_log(), of_attempt)
+        execute(_ending(stamps), of_attempt)
 
     def attempts(self, job_id: str) -> list[Attempt]:
         """A job's attempts, oldest first."""
@@ -215,14 +229,66 @@ class SqlAttempts:
     def _now(self) -> datetime:
         return self._connection.execute(select(DatabaseNow())).scalar_one()
 
-    def _owned(self, attempt: Attempt) -> Any:
-        """An update of the job that takes effect only while this attempt is the one that runs it."""
-        return update(jobs).where(
-            jobs.c.id == attempt.job_id, jobs.c.state == "RUNNING", jobs.c.attempts == attempt.number
-        )
-
     def _fence(self, attempt: Attempt, changed: int) -> None:
         if changed != 1:
             raise AttemptSupersededError(
                 f"attempt {attempt.number} of job {attempt.job_id} is no longer the one that runs it"
             )
+
+
+# The statements, each built once: building one takes longer than running it.
+
+
+def _fence_of(attempt: Attempt) -> dict[str, Any]:
+    return {"of_job": attempt.job_id, "of_number": attempt.number}
+
+
+def _owned() -> Update:
+    """An update of the job that takes effect only while an attempt is the one that runs it."""
+    return update(jobs).where(
+        jobs.c.id == bindparam("of_job"), is_in(jobs, "RUNNING"), jobs.c.attempts == bindparam("of_number")
+    )
+
+
+@cache
+def _renewing(is_alone: bool) -> Update:
+    until = SecondsFromNow(bindparam("lease_s", type_=Float))
+    answer = [jobs.c.cancel_requested_at, *([NEED_NOT_LAST] if is_alone else [])]
+    return _owned().values(lease_until=until).returning(*answer)
+
+
+@cache
+def _moving(columns: frozenset[str]) -> Update:
+    """Moves the job; for good, unless it is said when it is due again."""
+    values: dict[str, Any] = {name: bindparam(f"job_{name}", type_=jobs.c[name].type) for name in columns}
+    if "not_before" not in columns:
+        values |= {"finished_at": DatabaseNow(), "not_before": DatabaseNow()}
+    # Back in the queue it is news again, from the moment that it is due.
+    return _owned().values(lease_until=None, announced_at=None, **values)
+
+
+@cache
+def _ending(stamps: frozenset[str]) -> Update:
+    moments = {stamp: func.coalesce(attempts.c[stamp], DatabaseNow()) for stamp in stamps}
+    return (
+        update(attempts)
+        .where(attempts.c.id == bindparam("of_attempt"))
+        .values(finished_at=DatabaseNow(), **moments)
+    )
+
+
+@cache
+def _dropping_log() -> Delete:
+    return delete(log_chunks).where(log_chunks.c.attempt_id == bindparam("of_attempt"))
+
+
+@cache
+def _closing(moving: Update, stamps: frozenset[str], has_log: bool) -> Update:
+    """All of it behind the fence in one statement, which SQLite does not know."""
+    moved = moving.returning(jobs.c.id).cte("moved")
+    is_moved = exists().where(moved.c.id.is_not(None))
+    ending = _ending(stamps).where(is_moved)
+    if not has_log:
+        return ending
+    dropped = _dropping_log().where(is_moved).cte("dropped")
+    return ending.add_cte(dropped, noting("postgresql").cte("noted"))

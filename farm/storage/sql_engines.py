@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import false, insert, or_, select, update
+from sqlalchemy import bindparam, false, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from farm.domain.benchmarks import LatencySummary, Measurement
 from farm.domain.digests import Digest, digest_of_json
@@ -12,13 +14,13 @@ from farm.domain.errors import NotFoundError
 from farm.domain.filing import Engine, HistoryEntry, Run
 from farm.storage.columns import DatabaseNow
 from farm.storage.engine_rows import engine_from_row, measurement_from_row, run_from_row, signature_values
-from farm.storage.rows import insert_once
-from farm.storage.sql_artifacts import note_artifact
-from farm.storage.sql_fleet import SqlFleetCatalog
+from farm.storage.rows import portions
+from farm.storage.sql_artifacts import note_artifact, noted, noting
 from farm.storage.tables import (
     artifacts,
     attempts,
     engines,
+    jobs,
     measurements,
     model_names,
     runs,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from farm.domain.specs import BuildSpec
     from farm.domain.work import Attempt, AttemptOutcome, Job
@@ -40,12 +42,19 @@ class SqlEngineFiles:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._fleet = SqlFleetCatalog(connection)
 
     def find(self, spec: BuildSpec) -> Engine | None:
         """The engine under a key."""
         found = self._engines(engines.c.spec_sha256 == spec.digest.sha256, engines.c.retired_at.is_(None))
         return found[0] if found else None
+
+    def find_all(self, specs: Sequence[BuildSpec]) -> dict[str, Engine]:
+        """The engines under some keys, by the digest of the spec."""
+        found: dict[str, Engine] = {}
+        for some in portions([spec.digest.sha256 for spec in specs]):
+            engines_ = self._engines(engines.c.spec_sha256.in_(some), engines.c.retired_at.is_(None))
+            found |= {engine.spec.digest.sha256: engine for engine in engines_}
+        return found
 
     def get(self, engine_id: int) -> Engine:
         """An engine by its number.
@@ -72,14 +81,13 @@ class SqlEngineFiles:
         keeps its bytes, and only the run is added. One without a signature that counts gives way to one with,
         and one that was retired to any.
         """
+        filed: int | None = None
         if outcome.engine is not None:
-            self.add_artifact(outcome.engine, "engine")
             # What the key says, and what it does not.
             keyed: dict[str, Any] = {
+                "spec_sha256": job.spec.digest.sha256,
                 "spec": job.spec.as_json(),
                 "model_sha256": job.spec.model_sha256,
-                "device_type_id": self._fleet.device_type_id(job.spec.target.device_type),
-                "toolchain_id": self._fleet.toolchain_id(job.spec.target.toolchain),
                 "precision": job.spec.precision,
             }
             made: dict[str, Any] = {
@@ -92,25 +100,29 @@ class SqlEngineFiles:
                 "layers": outcome.build.get("layers", 0),
                 "details": outcome.build.get("details", {}),
                 "unverified_reason": outcome.unverified_reason,
-                "created_at": DatabaseNow(),
                 **signature_values(outcome.signed),
                 "retired_at": None,
             }
-            key = job.spec.digest.sha256
-            if not insert_once(self._connection, engines, spec_sha256=key, **keyed, **made):
+            values = {**keyed, **made, "of_job": job.id}
+            filed = self._file_once(outcome.engine, values)
+            if filed is None:
                 # One that nobody would hand out any more gives way; its runs stay.
                 gives_way = or_(
                     engines.c.retired_at.is_not(None), _is_unsigned() if outcome.signed else false()
                 )
                 self._connection.execute(
-                    update(engines).where(engines.c.spec_sha256 == key, gives_way).values(**made)
+                    update(engines)
+                    .where(engines.c.spec_sha256 == job.spec.digest.sha256, gives_way)
+                    .values(**made, created_at=DatabaseNow())
                 )
-        engine = self.find(job.spec)
-        if engine is None:
+        if filed is None:
+            of_spec = {"of_spec": job.spec.digest.sha256}
+            filed = self._connection.execute(_finding(), of_spec).scalar_one_or_none()
+        if filed is None:
             raise NotFoundError(f"job {job.id} measured an engine that is not filed")
         if outcome.accuracy is not None or outcome.measurements:
-            self._file_run(engine.id, job, attempt, outcome)
-        return engine.id
+            self._file_run(filed, job, attempt, outcome)
+        return filed
 
     def history(self, *, name: str, since: datetime | None, include_tainted: bool) -> list[HistoryEntry]:
         """Measurements of every version of a name, newest last."""
@@ -146,6 +158,16 @@ class SqlEngineFiles:
     def add_artifact(self, digest: Digest, kind: str) -> None:
         """Notes what an artifact of the store is."""
         note_artifact(self._connection, digest, kind)
+
+    def _file_once(self, digest: Digest, values: dict[str, Any]) -> int | None:
+        """Notes the artifact and files the engine, in one statement where the database knows such."""
+        name = self._connection.dialect.name
+        statement = _filing(name)
+        if name == "postgresql":
+            values = values | noted(digest, "engine")
+        else:
+            self.add_artifact(digest, "engine")
+        return self._connection.execute(statement, values).scalar_one_or_none()
 
     def _file_run(self, engine_id: int, job: Job, attempt: Attempt, outcome: AttemptOutcome) -> None:
         if outcome.samples is not None:
@@ -209,6 +231,27 @@ class SqlEngineFiles:
         for row in rows:
             found.setdefault(row.engine_id, []).append(run_from_row(row, tuple(of_run.get(row.id, ()))))
         return found
+
+
+@cache
+def _filing(dialect_name: str) -> Any:
+    """Files an engine for the target of its job, unless one is there under its key; answered by its number."""
+    dialect: Any = postgresql if dialect_name == "postgresql" else sqlite
+    of_job = {
+        name: select(jobs.c[name]).where(jobs.c.id == bindparam("of_job")).scalar_subquery()
+        for name in ("device_type_id", "toolchain_id")
+    }
+    statement = dialect.insert(engines).values(**of_job, created_at=DatabaseNow())
+    filing = statement.on_conflict_do_nothing().returning(engines.c.id)
+    return filing.add_cte(noting(dialect_name).cte("noted")) if dialect_name == "postgresql" else filing
+
+
+@cache
+def _finding() -> Select[Any]:
+    """The number of the engine that is handed out under a key."""
+    return select(engines.c.id).where(
+        engines.c.spec_sha256 == bindparam("of_spec"), engines.c.retired_at.is_(None)
+    )
 
 
 def _is_unsigned() -> ColumnElement[bool]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, delete, or_, select, update
+from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, bindparam, delete, or_, select, update
 
 from farm.domain.digests import digest_of_json
 from farm.domain.targets import Device, DeviceType, Target, ToolchainId
 from farm.domain.toolchains import ToolchainDescription
 from farm.domain.work import Worker
-from farm.storage.columns import DatabaseNow
+from farm.storage.columns import NEED_NOT_LAST, DatabaseNow, is_autocommit
 from farm.storage.fleet_rows import (
     WORKER_SILENCE_S,
     device_from_labelled_row,
@@ -34,7 +35,7 @@ from farm.storage.tables import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Update
 
     from farm.domain.work import WorkerRegistration
 
@@ -100,17 +101,8 @@ class SqlFleetCatalog:
 
     def beat(self, worker_id: str) -> str:
         """Notes that a worker lives; why it is to take nothing new, or an empty text."""
-        self._connection.execute(
-            update(workers)
-            .where(workers.c.id == worker_id)
-            .values(heartbeat_at=DatabaseNow(), stopped_at=None)
-        )
-        query = (
-            select(worker_drains.c.reason)
-            .join(workers, workers.c.name == worker_drains.c.name)
-            .where(workers.c.id == worker_id)
-        )
-        return str(self._connection.execute(query).scalar_one_or_none() or "")
+        statement = _beating(is_autocommit(self._connection))
+        return str(self._connection.execute(statement, {"of_worker": worker_id}).scalar_one_or_none() or "")
 
     def drain(self, name: str, reason: str, requested_by: str) -> None:
         """Tells the workers of a name to finish what they do and take nothing new, until `resume`."""
@@ -289,3 +281,16 @@ class SqlFleetCatalog:
         }
         insert_once(self._connection, devices, uuid=device.uuid, first_seen_at=DatabaseNow(), **values)
         self._connection.execute(update(devices).where(devices.c.uuid == device.uuid).values(**values))
+
+
+@cache
+def _beating(is_alone: bool) -> Update:
+    """A worker's heartbeat, answered by why it is to drain; built once, since it is sent all the time."""
+    name = select(workers.c.name).where(workers.c.id == bindparam("of_worker")).scalar_subquery()
+    reason = select(worker_drains.c.reason).where(worker_drains.c.name == name).scalar_subquery()
+    return (
+        update(workers)
+        .where(workers.c.id == bindparam("of_worker"))
+        .values(heartbeat_at=DatabaseNow(), stopped_at=None)
+        .returning(reason, *([NEED_NOT_LAST] if is_alone else []))
+    )

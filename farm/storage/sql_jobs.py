@@ -2,62 +2,47 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sqlalchemy import desc, select, update
 
-from farm.domain.errors import ConflictError, InvalidRequestError
-from farm.domain.identifiers import new_id
+from farm.domain.errors import ConflictError
 from farm.domain.jobs import JobState
-from farm.storage.columns import storable
-from farm.storage.job_rows import (
-    dedup_sha256,
-    job_from_row,
-    queue_deadline,
-    request_as_json,
-)
-from farm.storage.rows import full_id, insert_once
+from farm.domain.work import WantedJob
+from farm.storage.job_rows import job_from_row, queue_deadline, request_as_json
+from farm.storage.rows import full_id
 from farm.storage.sql_attempts import SqlAttempts
 from farm.storage.sql_claims import SqlClaims
 from farm.storage.sql_failures import SqlFailures
-from farm.storage.sql_fleet import SqlFleetCatalog
+from farm.storage.sql_follow_ups import SqlFollowUps
+from farm.storage.sql_many import SqlManyJobs
 from farm.storage.sql_overview import SqlOverview
 from farm.storage.sql_submissions import SqlSubmissions
 from farm.storage.sql_sweeping import SqlSweeping
-from farm.storage.tables import (
-    cells,
-    jobs,
-)
+from farm.storage.tables import cells, follow_ups, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
-
-    from sqlalchemy import Connection
 
     from farm.domain.specs import BuildSpec
     from farm.domain.work import Job, JobRequest
 
 
-class SqlJobLedger(SqlSubmissions, SqlClaims, SqlSweeping, SqlOverview, SqlFailures, SqlAttempts):
+class SqlJobLedger(
+    SqlSubmissions,
+    SqlManyJobs,
+    SqlFollowUps,
+    SqlClaims,
+    SqlSweeping,
+    SqlOverview,
+    SqlFailures,
+    SqlAttempts,
+):
     """Implements `JobLedger`."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
-        self._fleet = SqlFleetCatalog(connection)
 
     def active(self, spec: BuildSpec, request: JobRequest) -> Job | None:
         """The queued or running job that does the same, if there is one."""
-        row = self._connection.execute(
-            select(jobs)
-            .where(
-                jobs.c.dedup_sha256 == dedup_sha256(spec, request), jobs.c.state.in_(["QUEUED", "RUNNING"])
-            )
-            # Held to the end of the transaction, so that two who widen it do not undo each other's.
-            .with_for_update()
-        ).one_or_none()
-        return None if row is None else job_from_row(row)
+        return self.active_all([spec], request).get(spec.digest.sha256)
 
     def add(self, spec: BuildSpec, request: JobRequest, position: int = 0, user: str = "") -> Job:
         """Queues a new job; of those queued at one moment the lowest position goes first.
@@ -66,36 +51,8 @@ class SqlJobLedger(SqlSubmissions, SqlClaims, SqlSweeping, SqlOverview, SqlFailu
             ConflictError: one that does the same was queued between looking and adding.
             InvalidRequestError: the spec holds a character that no database can.
         """
-        if storable(spec.as_json()) != spec.as_json():
-            # Written with another character it would come back as another spec, under this one's key.
-            raise InvalidRequestError(
-                "the build spec holds a NUL character, which can not be stored",
-                hint="Look for it in the salt, the options and the names of the model's inputs.",
-            )
-        job_id = new_id("j")
-        added = insert_once(
-            self._connection,
-            jobs,
-            id=job_id,
-            kind=request.kind.value,
-            state=JobState.QUEUED.value,
-            spec_sha256=spec.digest.sha256,
-            dedup_sha256=dedup_sha256(spec, request),
-            spec=spec.as_json(),
-            request=request_as_json(request),
-            model_sha256=spec.model_sha256,
-            device_type_id=self._fleet.device_type_id(spec.target.device_type),
-            toolchain_id=self._fleet.toolchain_id(spec.target.toolchain),
-            position=position,
-            user_name=user,
-            priority=request.priority,
-            queue_deadline_at=queue_deadline(self._added_at, request),
-            not_before=self._added_at,
-            created_at=self._added_at,
-        )
-        if not added:
-            raise ConflictError("the same build was queued at this moment", hint="Submit again to share it.")
-        return self.get(job_id)
+        (job,) = self.add_all([WantedJob(spec, request, position, user)])
+        return job
 
     def widen(self, job: Job, request: JobRequest, user: str | None = None) -> bool:
         """Gives a job that still waits another request, such as one with more batch sizes.
@@ -119,12 +76,6 @@ class SqlJobLedger(SqlSubmissions, SqlClaims, SqlSweeping, SqlOverview, SqlFailu
             )
         )
         return bool(changed.rowcount == 1)
-
-    def hold(self, job_ids: Sequence[str]) -> None:
-        """Keeps jobs as they are to the end of the transaction; waits for whoever is at one."""
-        # In one order for all: two who hold the same jobs wait for each other, but never in a circle.
-        query = select(jobs.c.id).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id).with_for_update()
-        self._connection.execute(query).all()
 
     def get(self, job_id: str) -> Job:
         """A job by its id or the id's beginning.
@@ -153,19 +104,8 @@ class SqlJobLedger(SqlSubmissions, SqlClaims, SqlSweeping, SqlOverview, SqlFailu
         job = self.get(job_id)
         if job.state.is_terminal:
             raise ConflictError(f"job {job.id} has ended already: {job.state.value}")
-        now = self._now()
-        cancelled = self._connection.execute(
-            update(jobs)
-            .where(jobs.c.id == job.id, jobs.c.state == "QUEUED")
-            .values(state="CANCELLED", finished_at=now, cancel_requested_at=now)
-        )
-        if cancelled.rowcount == 0:
-            self._connection.execute(
-                update(jobs)
-                .where(jobs.c.id == job.id, jobs.c.state == "RUNNING")
-                .values(cancel_requested_at=now)
-            )
-        return self.get(job.id)
+        (asked,) = self.request_cancel_all([job.id])
+        return asked
 
     def requeue(self, job_id: str) -> Job:
         """Queues what failed or was cancelled again, as a new job in every cell of the old one.
@@ -180,10 +120,7 @@ class SqlJobLedger(SqlSubmissions, SqlClaims, SqlSweeping, SqlOverview, SqlFailu
                 f"job {old.id} is {old.state.value}: only a failed or cancelled job can be tried again"
             )
         job = self.active(old.spec, old.request) or self.add(old.spec, old.request, user=old.user)
-        self._connection.execute(update(cells).where(cells.c.job_id == old.id).values(job_id=job.id))
+        # With what they want beyond it.
+        for table in (cells, follow_ups):
+            self._connection.execute(update(table).where(table.c.job_id == old.id).values(job_id=job.id))
         return job
-
-    @cached_property
-    def _added_at(self) -> datetime:
-        """One moment for all jobs that a transaction adds, so that `position` decides their order."""
-        return self._now()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, case, exists, func, literal, or_, select
 
 from farm.domain.overview import Rivals, TargetLoad
+from farm.storage.claim_statements import is_in
 from farm.storage.columns import DatabaseNow
 from farm.storage.fleet_rows import WORKER_SILENCE_S, target_from_rows
-from farm.storage.sql_claims import is_in
 from farm.storage.tables import (
     device_types,
     jobs,

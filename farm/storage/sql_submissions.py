@@ -12,7 +12,7 @@ from farm.storage.columns import DatabaseNow
 from farm.storage.job_rows import (
     cell_from_row,
 )
-from farm.storage.rows import full_id
+from farm.storage.rows import full_id, portions
 from farm.storage.tables import (
     cells,
     submissions,
@@ -21,7 +21,7 @@ from farm.storage.tables import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from farm.domain.work import ModelName
 
@@ -43,8 +43,9 @@ class SqlSubmissions:
     ) -> Submission:
         """Files a request with its cells."""
         submission_id = new_id("s")
-        self._connection.execute(
-            insert(submissions).values(
+        row = self._connection.execute(
+            insert(submissions)
+            .values(
                 id=submission_id,
                 model_name=name.name,
                 model_version=name.version,
@@ -54,10 +55,11 @@ class SqlSubmissions:
                 request=request,
                 created_at=DatabaseNow(),
             )
-        )
+            .returning(*submissions.c)
+        ).one()
         if cells:
             self._connection.execute(insert(_cells), [_cell_values(submission_id, cell) for cell in cells])
-        return self.submission(submission_id)
+        return _submission(row, sorted(cells, key=lambda cell: cell.position))
 
     def submission(self, submission_id: str) -> Submission:
         """A submission by its id or the id's beginning.
@@ -67,27 +69,22 @@ class SqlSubmissions:
             InvalidRequestError: several begin like that.
         """
         full = full_id(self._connection, submissions, submission_id, "submission")
-        row = self._connection.execute(select(submissions).where(submissions.c.id == full)).one()
-        found = self._connection.execute(
-            select(_cells).where(_cells.c.submission_id == full).order_by(_cells.c.position)
-        )
-        return Submission(
-            id=row.id,
-            model_name=row.model_name,
-            model_version=row.model_version,
-            model_sha256=row.model_sha256,
-            user=row.user_name,
-            created_at=row.created_at,
-            tags=row.tags,
-            cells=tuple(map(cell_from_row, found)),
-        )
+        (found,) = self._with_cells(submissions.c.id == full, limit=1)
+        return found
 
     def submissions(self, limit: int) -> list[Submission]:
         """The newest submissions, newest first."""
-        ids = self._connection.execute(
-            select(submissions.c.id).order_by(desc(submissions.c.created_at)).limit(limit)
-        ).scalars()
-        return [self.submission(submission_id) for submission_id in ids.all()]
+        return self._with_cells(limit=limit)
+
+    def _with_cells(self, *conditions: ColumnElement[bool], limit: int) -> list[Submission]:
+        newest = select(submissions).where(*conditions).order_by(desc(submissions.c.created_at)).limit(limit)
+        rows = self._connection.execute(newest).all()
+        of_submission: dict[str, list[Cell]] = {row.id: [] for row in rows}
+        for some in portions(list(of_submission)):
+            query = select(_cells).where(_cells.c.submission_id.in_(some)).order_by(_cells.c.position)
+            for row in self._connection.execute(query):
+                of_submission[row.submission_id].append(cell_from_row(row))
+        return [_submission(row, of_submission[row.id]) for row in rows]
 
     def interested(self, job_id: str) -> set[str]:
         """The submissions that have a cell of a job and were not withdrawn."""
@@ -109,6 +106,19 @@ class SqlSubmissions:
 
 # The method `cells=` above needs the name for its argument.
 _cells = cells
+
+
+def _submission(row: Any, cells: Sequence[Cell]) -> Submission:
+    return Submission(
+        id=row.id,
+        model_name=row.model_name,
+        model_version=row.model_version,
+        model_sha256=row.model_sha256,
+        user=row.user_name,
+        created_at=row.created_at,
+        tags=row.tags,
+        cells=tuple(cells),
+    )
 
 
 def _cell_values(submission_id: str, cell: Cell) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from sqlalchemy import exists, func, select, update
 
 from farm.domain.fairness import decayed
 from farm.domain.work import WakeUp
+from farm.storage.claim_statements import is_in
 from farm.storage.columns import DatabaseNow
 from farm.storage.fleet_rows import WORKER_SILENCE_S, target_from_row
 from farm.storage.job_rows import job_from_row
 from farm.storage.rows import failure_values, insert_once
-from farm.storage.sql_claims import is_in
 from farm.storage.tables import (
     attempts,
     device_types,

@@ -195,6 +195,7 @@ def test_a_job_that_somebody_asked_to_stop_is_not_tried_again(database: InMemory
 
 def test_a_cancelled_attempt_cancels_its_job(database: InMemoryDatabase) -> None:
     job, attempt = given_a_running_job(database)
+    ask_to_stop(database, job)
     cancel_attempt(database, attempt, LOG)
     assert get_job(database, job).state is JobState.CANCELLED
     (ended,) = attempts_of(database, job)

@@ -12,6 +12,7 @@ from tests.behaviours.engine_files import EngineFilesBehaviour
 from tests.behaviours.job_ledger import JobLedgerBehaviour
 from tests.behaviours.job_turns import JobTurnsBehaviour
 from tests.behaviours.model_catalog import ModelCatalogBehaviour
+from tests.behaviours.shared_jobs import SharedJobsBehaviour
 from tests.behaviours.signing_keys import SigningKeysBehaviour
 from tests.behaviours.timing_caches import TimingCachesBehaviour
 from tests.fakes import InMemoryArtifactStore, InMemoryDatabase
@@ -57,6 +58,10 @@ class TestInMemoryJobLedger(JobLedgerBehaviour):
 
 class TestInMemorySigningKeys(SigningKeysBehaviour):
     """Keys, and the engines that they signed."""
+
+
+class TestInMemorySharedJobs(SharedJobsBehaviour):
+    """Many jobs at once, and those that several people want."""
 
 
 class TestInMemoryJobTurns(JobTurnsBehaviour):

@@ -317,18 +317,22 @@ def test_what_somebody_queues_between_looking_and_adding_is_shared(database: InM
         def __getattr__(self, name: str) -> Any:
             return getattr(self._ledger, name)
 
-        def active(self, spec: Any, request: Any) -> Any:
+        def active_all(self, specs: Any, request: Any) -> Any:
             self._looks += 1
-            return None if self._looks == 1 else self._ledger.active(spec, request)
+            return {} if self._looks == 1 else self._ledger.active_all(specs, request)
 
     class Early:
-        """A database whose ledger looks too early."""
+        """A database whose ledger looks too early the first time."""
+
+        transactions = 0
 
         def transaction(self) -> Any:
             @contextmanager
             def early() -> Any:
                 with database.transaction() as transaction:
-                    transaction.jobs = LooksTooEarly(transaction)
+                    self.transactions += 1
+                    if self.transactions == 1:
+                        transaction.jobs = LooksTooEarly(transaction)
                     yield transaction
 
             return early()
@@ -338,7 +342,9 @@ def test_what_somebody_queues_between_looking_and_adding_is_shared(database: InM
         plan = plan_builds(
             transaction, a_model(), BuildRequest(precisions=("fp32",), batches=(1, 8), **spans)
         )
-    shared = submit_plan(Early(), a_model(), plan, SubmitOrder("resnet", "grace", {}, a_job_request()))
+    early = Early()
+    shared = submit_plan(early, a_model(), plan, SubmitOrder("resnet", "grace", {}, a_job_request()))
+    assert early.transactions == 2
     assert only_cell(shared).disposition is Disposition.SHARED
     assert len(jobs(database)) == 1
 

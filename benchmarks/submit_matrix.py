@@ -1,0 +1,130 @@
+"""What `farm submit` takes for a matrix of a thousand cells, beside bare inserts of as many rows in the same run.
+
+    python -m benchmarks.submit_matrix                       # 1,000 cells on SQLite and on PostgreSQL
+    python -m benchmarks.submit_matrix --types 10 --repeats 1
+
+Runs the very command, process and all: once for a new matrix, once more by another user who shares it, and
+`farm status` of both. The limit of a submission is 2 s for 1,000 cells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select
+
+from benchmarks.scale_fleet import ROOT, DurablePostgres
+from farm.domain.identifiers import new_id
+from farm.domain.toolchains import PRECISIONS
+from farm.samples import digits_model
+from farm.storage import tables
+from farm.storage.database import SqlDatabase
+from farm.storage.schema import upgrade
+from tests.factories import a_device_type, a_toolchain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LIMIT_S = 2.0
+#: Of every device type: all that TensorRT's description in tests/factories.py allows, at most ten.
+CELLS_PER_TYPE = [name for name in PRECISIONS if name != "fp8"][:5]
+
+
+def main() -> None:
+    """Measures and prints."""
+    ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ask.add_argument("--types", type=int, default=1000 // len(CELLS_PER_TYPE), help="device types")
+    ask.add_argument("--repeats", type=int, default=3)
+    ask.add_argument("--out", type=Path, help="write the figures to this JSON file")
+    given = ask.parse_args()
+    found: dict[str, Any] = {"cells": given.types * len(CELLS_PER_TYPE), "limit_s": LIMIT_S}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        model = digits_model()
+        postgres = DurablePostgres()
+        postgres.start()
+        stack.callback(postgres.close)
+        for kind in ("sqlite", "postgresql"):
+            runs = []
+            for number in range(given.repeats):
+                home = folder / f"{kind}-{number}"
+                (home / "artifacts").mkdir(parents=True)
+                url = f"sqlite:///{home / 'farm.db'}" if kind == "sqlite" else postgres.createdb()
+                runs.append(_one_run(url, home, model, given.types))
+            found[kind] = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+            _show(kind, found["cells"], found[kind])
+    if given.out:
+        given.out.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _one_run(url: str, home: Path, model: Path, types: int) -> dict[str, float]:
+    database = SqlDatabase(url)
+    upgrade(database)
+    with database.transaction() as transaction:
+        device_types = [replace(a_device_type(), product_name=f"GPU {number:04d}") for number in range(types)]
+        transaction.fleet.describe(device_types, [a_toolchain()])
+    environment = {"FARM_HOME": str(home), "FARM_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
+    precisions = ",".join(CELLS_PER_TYPE)
+    words = ["submit", str(model), "--gpu", "all", "--precision", precisions, "--batch", "1,8"]
+    figures = {
+        "nothing_s": _took(["models"], environment),
+        "new_s": _took(words, environment | {"FARM_USER": "ada"}),
+        "shared_s": _took(words, environment | {"FARM_USER": "grace"}),
+        "status_s": _took(["status"], environment),
+    }
+    figures["bare_inserts_s"] = _bare_inserts(database)
+    database.close()
+    figures["ratio"] = (figures["new_s"] - figures["nothing_s"]) / figures["bare_inserts_s"]
+    return figures
+
+
+def _took(words: Sequence[str], environment: dict[str, str]) -> float:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("FARM_")}
+    begin = time.perf_counter()
+    command = [sys.executable, "-m", "cli.main", *words]
+    subprocess.run(command, env=own | environment, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - begin
+
+
+def _bare_inserts(database: SqlDatabase) -> float:
+    """Seconds to write the rows of the newest submission's jobs and cells again, under other keys."""
+    with database.engine.connect() as connection:
+        jobs = [dict(row) for row in connection.execute(select(tables.jobs)).mappings()]
+        cells = [dict(row) for row in connection.execute(select(tables.cells)).mappings()][: len(jobs)]
+        submission = connection.execute(select(tables.submissions).limit(1)).mappings().one()
+    fresh = dict(submission) | {"id": new_id("s")}
+    for job in jobs:
+        job |= {"id": new_id("j"), "dedup_sha256": new_id("d")}
+    for position, cell in enumerate(cells):
+        cell |= {"submission_id": fresh["id"], "position": position, "job_id": jobs[position]["id"]}
+    begin = time.perf_counter()
+    with database.engine.connect() as connection, connection.begin():
+        connection.execute(insert(tables.submissions), [fresh])
+        connection.execute(insert(tables.jobs), jobs)
+        connection.execute(insert(tables.cells), cells)
+    return time.perf_counter() - begin
+
+
+def _show(kind: str, cells: int, figures: dict[str, float]) -> None:
+    print(f"{kind}, {cells} cells:")
+    print(f"  a command that does next to nothing   {figures['nothing_s']:6.2f} s")
+    print(f"  farm submit, all new                  {figures['new_s']:6.2f} s   (limit {LIMIT_S} s)")
+    print(f"  farm submit, all shared               {figures['shared_s']:6.2f} s")
+    print(f"  farm status                           {figures['status_s']:6.2f} s")
+    print(f"  bare inserts of the same rows         {figures['bare_inserts_s']:6.2f} s")
+    print(f"  submit without start-up : inserts     {figures['ratio']:6.1f}")
+
+
+if __name__ == "__main__":
+    main()
