@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.context import json_option, opened, settings_of
-from cli.render import show_json, show_note, show_text
+from cli.render import show_json, show_text
+from cli.telling import teller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,10 +54,9 @@ def metrics(ctx: click.Context, address: str, port: int, once: bool, as_json: bo
         show_text(generate_latest(registry).decode())
         return
     from farm.domain.errors import InvalidRequestError
-    from farm.logs import configure_logging
     from workers.stopping import StopSignals
 
-    configure_logging(settings_of(ctx))
+    tell = teller(settings_of(ctx))
     stop = StopSignals().install()
     try:
         server, _ = start_http_server(port, address, registry)
@@ -64,7 +64,7 @@ def metrics(ctx: click.Context, address: str, port: int, once: bool, as_json: bo
         raise InvalidRequestError(
             f"can not listen on {address}:{port}: {error.strerror}", hint="Choose another --port."
         ) from error
-    show_note(f"metrics at http://{address}:{server.server_port}/metrics; Ctrl-C stops it")
+    tell(f"metrics at http://{address}:{server.server_port}/metrics; Ctrl-C stops it")
     stop.asked.wait()
     server.shutdown()
 

@@ -23,15 +23,15 @@ def status(ctx: click.Context, submission: str | None, limit: int, as_json: bool
     farm status
     farm status s-7k2m
     """
-    from farm.services.progress import submission_progress
+    from farm.services.progress import progress_of
 
     farm = opened(ctx)
     with farm.database.reading() as transaction:
         now = transaction.now()
-        if submission is None:
-            found = [submission_progress(transaction, s.id) for s in transaction.jobs.submissions(limit)]
-        else:
-            found = [submission_progress(transaction, submission)]
+        jobs = transaction.jobs
+        found = progress_of(
+            transaction, jobs.submissions(limit) if submission is None else [jobs.submission(submission)]
+        )
     if as_json:
         documents = [progress_as_json(progress) for progress in found]
         show_json(documents if submission is None else documents[0])

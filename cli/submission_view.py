@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,16 @@ from cli.render import show_json, show_line, show_note, show_table
 from farm.domain.digests import digest_of_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from cli.submission import Prepared
     from farm.domain.work import Submission
     from farm.services.plan import Plan
 
-
+#: Cells with a row each.
+_MOST_ROWS = 100
+#: Jobs in one note.
+_MOST_NAMED = 3
 _WORDS = {
     "built": "built before: answered from the store",
     "shared": "shares a job that is already at it",
@@ -82,25 +86,41 @@ def show_filed(request: Prepared, submission: Submission, *, local: bool) -> Non
         f"{submission.id}: {submission.model_name}@{submission.model_version}, {len(submission.cells)} cell(s), "
         f"measured at batch {', '.join(map(str, request.plan.batches))}"
     )
-    rows = []
-    for cell in submission.cells:
-        what = _what(
+    what = [
+        _what(
             cell.disposition.value,
             has_engine=cell.engine_id is not None,
             has_live_worker=live[cell.spec.digest],
         )
-        rows.append(
+        for cell in submission.cells
+    ]
+    if len(submission.cells) > _MOST_ROWS:
+        _show_in_short(submission, what)
+    else:
+        rows = [
             [
                 slugs[cell.spec.digest],
                 str(cell.spec.target.toolchain),
                 cell.spec.precision,
                 cell.job_id if cell.disposition.value != "built" else "",
-                what,
+                words,
             ]
-        )
-    show_table(["device type", "toolchain", "precision", "job", ""], rows)
+            for cell, words in zip(submission.cells, what, strict=True)
+        ]
+        show_table(["device type", "toolchain", "precision", "job", ""], rows)
     _show_remarks(request.plan)
-    _show_unmet_wishes(request, submission)
+    _show_what_follows(request, submission)
+
+
+def _show_in_short(submission: Submission, what: Sequence[str]) -> None:
+    """A large matrix by what becomes of its cells: nobody reads a thousand rows."""
+    groups = Counter(
+        (str(cell.spec.target.toolchain), cell.spec.precision, words)
+        for cell, words in zip(submission.cells, what, strict=True)
+    )
+    rows = [[count, *group] for group, count in groups.items()]
+    show_table(["device types>", "toolchain", "precision", ""], rows)
+    show_line(f"`farm status {submission.id}` shows every cell.")
 
 
 def _show_remarks(plan: Plan) -> None:
@@ -122,26 +142,19 @@ def _what(disposition: str, *, has_engine: bool, has_live_worker: bool) -> str:
     return words
 
 
-def _show_unmet_wishes(request: Prepared, submission: Submission) -> None:
+def _show_what_follows(request: Prepared, submission: Submission) -> None:
     """A job that runs already does what it was given; whoever shares it and wants more is told."""
-    wanted, lacking = request.job.verification.thresholds, []
     with request.farm.database.reading() as transaction:
-        for cell in submission.cells:
-            if cell.disposition.value == "shared":
-                asked = transaction.jobs.get(cell.job_id).request
-                if set(request.plan.batches) - set(asked.benchmark.batches):
-                    lacking.append(f"{cell.job_id} measures batch {_joined(asked.benchmark.batches)} alone")
-                if asked.verification.thresholds != wanted or (
-                    request.inputs is not None
-                    and asked.verification.inputs_sha256 != digest_of_file(request.inputs).sha256
-                ):
-                    lacking.append(f"{cell.job_id} verifies with other inputs or thresholds")
-    for line in lacking:
-        show_line(f"note: {line}; submit again when it is done for what is missing")
-
-
-def _joined(numbers: Iterable[int]) -> str:
-    return ", ".join(map(str, numbers))
+        follow_ups = transaction.jobs.follow_ups([submission.id])
+    if follow_ups:
+        ids = [follow_up.job_id for follow_up in follow_ups]
+        shown = ", ".join(ids[:_MOST_NAMED]) + (
+            f" and {len(ids) - _MOST_NAMED} more" if ids[_MOST_NAMED:] else ""
+        )
+        show_line(
+            f"note: {shown} measures other batch sizes, or verifies with other inputs or thresholds; what you ask "
+            "beyond it is measured as soon as the engine is filed"
+        )
 
 
 def warn_without_worker(request: Prepared, submission: Submission) -> None:

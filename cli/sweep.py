@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from cli.context import json_option, opened, settings_of
-from cli.render import show_json_line, show_note
+from cli.render import show_json_line
+from cli.telling import teller
 
 
 @click.command(short_help="Run a fleet's sweeper without a device.")
@@ -22,13 +23,12 @@ def sweep(ctx: click.Context, once: bool, as_json: bool) -> None:
     farm sweep --once
     """
     from farm.domain.identifiers import new_id
-    from farm.logs import configure_logging
     from workers.queues import CeleryQueue, new_celery_app
     from workers.stopping import StopSignals
     from workers.sweeper import Sweeper
 
     settings = settings_of(ctx)
-    configure_logging(settings)
+    tell = teller(settings)
     farm = opened(ctx)
     # An embedded worker hears nobody but itself: there is nobody to wake, and the rest is done all the same.
     targets = () if settings.is_embedded else None
@@ -39,11 +39,11 @@ def sweep(ctx: click.Context, once: bool, as_json: bool) -> None:
         text = "swept" if sweeper.has_duty else "another sweeper has the duty"
     else:
         stop = StopSignals().install()
-        show_note("sweeping; Ctrl-C stops it")
+        tell("sweeping; Ctrl-C stops it")
         sweeper.run(stop.asked)
         text = "stopped"
     sweeper.leave()
     if as_json:
         show_json_line({"message": text, "had_duty": sweeper.has_duty})
     else:
-        show_note(text)
+        tell(text)

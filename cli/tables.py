@@ -125,6 +125,7 @@ def cell_as_json(cell: CellProgress) -> dict[str, Any]:
         "job": cell.cell.job_id or None,
         "engine": cell.engine.id if cell.engine else None,
         "has_live_worker": cell.has_live_worker,
+        "then_measures": list(cell.beyond.benchmark.batches) if cell.beyond else None,
         "attempts": job.attempts if job else 0,
         "phase": attempt.phase if attempt and cell.state is JobState.RUNNING else None,
         "fraction": attempt.fraction if attempt and cell.state is JobState.RUNNING else None,
@@ -157,6 +158,8 @@ def describe_state(cell: CellProgress) -> str:
     if cell.state is JobState.RUNNING and attempt is not None:
         share = f" {100 * attempt.fraction:.0f} %" if attempt.fraction is not None else ""
         words = f"{attempt.phase or 'starting'}{share}"
+        if cell.beyond:
+            words += f", then to be measured at batch {', '.join(map(str, cell.beyond.benchmark.batches))}"
         return f"{words}: {attempt.message}" if attempt.message else words
     if cell.state is JobState.QUEUED:
         if job.failure is not None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cli.context import json_option, opened, settings_of
-from cli.render import show_json, show_json_line, show_line, show_note
-from farm.logs import configure_logging
+from cli.drains import drain, resume
+from cli.render import show_json_line
+from cli.telling import teller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from farm.bootstrap import Farm
-    from farm.settings import Settings
+    from workers.screen import Screen
     from workers.serve import ServeOptions
 
 _log = logging.getLogger(__name__)
@@ -26,6 +28,12 @@ _PYTHON_OPTION = click.option(
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A Python interpreter whose environment has a toolchain, such as TensorRT 8.6; may be given several times.",
+)
+_LIST_OPTION = click.option(
+    "--toolchains",
+    "listed_in",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file that lists interpreters. [default: FARM_TOOLCHAINS, else toolchains.toml in FARM_HOME]",
 )
 _DEVICE_OPTION = click.option(
     "--device",
@@ -38,10 +46,20 @@ _DEVICE_OPTION = click.option(
 @click.command(short_help="Run an embedded farm with a worker for this machine's devices.")
 @_DEVICE_OPTION
 @_PYTHON_OPTION
+@_LIST_OPTION
 @json_option
 @click.pass_context
-def up(ctx: click.Context, devices: tuple[str, ...], pythons: tuple[Path, ...], as_json: bool) -> None:
+def up(
+    ctx: click.Context,
+    devices: tuple[str, ...],
+    pythons: tuple[Path, ...],
+    listed_in: Path | None,
+    as_json: bool,
+) -> None:
     """Run an embedded farm in one folder, with a worker for every device of this machine, until Ctrl-C.
+
+    However it is told to stop, what runs is given back at once: a farm of one machine goes on when it is
+    started again.
 
     \b
     farm up
@@ -53,14 +71,16 @@ def up(ctx: click.Context, devices: tuple[str, ...], pythons: tuple[Path, ...], 
 
     farm = opened(ctx, create=True)
     with FolderLock(farm.settings.home):
-        tell = _teller(farm.settings, as_json=as_json)
+        tell = teller(farm.settings, as_json=as_json)
         tell(f"farm in {farm.settings.home}")
-        _serve(farm, devices, pythons, ServeOptions(), with_cpu=True, tell=tell)
+        options = ServeOptions(pythons=pythons, listed_in=listed_in, words=("--json",) * as_json)
+        _serve(farm, devices, options, with_cpu=True, tell=tell, as_json=as_json)
 
 
 @click.group(invoke_without_command=True, short_help="Run a worker of a fleet on this machine.")
 @_DEVICE_OPTION
 @_PYTHON_OPTION
+@_LIST_OPTION
 @click.option(
     "--name", default="", help="What it is called, for `drain` and `resume`. [default: host and device]"
 )
@@ -77,6 +97,7 @@ def worker(
     ctx: click.Context,
     devices: tuple[str, ...],
     pythons: tuple[Path, ...],
+    listed_in: Path | None,
     name: str,
     drain_timeout: str | None,
     of_a_host: bool,
@@ -85,7 +106,8 @@ def worker(
     """Run a worker for this machine's GPUs (or its CPU, if it has none), a process for each, until SIGTERM or Ctrl-C.
 
     The fleet is where FARM_DATABASE_URL, FARM_BROKER_URL and FARM_STORE say. SIGTERM drains: nothing new is
-    taken, and what runs may end; Ctrl-C, or a second SIGTERM, gives it back to the queue.
+    taken, and what runs may end; Ctrl-C, or a second SIGTERM, gives it back to the queue; a third signal ends
+    the worker where it stands. A database or broker that is away is waited for.
 
     \b
     FARM_BROKER_URL=redis://broker/0 FARM_DATABASE_URL=postgresql+psycopg://farm@db/farm \\
@@ -95,93 +117,59 @@ def worker(
     if ctx.invoked_subcommand is not None:
         return
     from farm.domain.durations import parse_duration
-    from workers.serve import ServeOptions
+    from workers.patience import patiently
+    from workers.serve import ServeOptions, end_with_parent
 
     settings = settings_of(ctx)
     drain_s = settings.drain_s
     if drain_timeout is not None:
         drain_s = 0.0 if drain_timeout.strip() in ("0", "0s") else float(parse_duration(drain_timeout))
-    farm = opened(ctx, create=settings.sqlite_path is not None)
-    tell = _teller(settings, as_json=as_json)
-    _serve(farm, devices, pythons, ServeOptions(drain_s, name, of_a_host), with_cpu=False, tell=tell)
+    if of_a_host:
+        end_with_parent()
+    tell = teller(settings, as_json=as_json)
+    # A farm in a folder has nobody who could bring its database back.
+    is_fleet = settings.sqlite_path is None
+    farm = patiently(lambda: opened(ctx), tell=tell, wait=_wait) if is_fleet else opened(ctx, create=True)
+    options = ServeOptions(drain_s, name, pythons, listed_in, ("--json",) * as_json)
+    _serve(farm, devices, options, with_cpu=False, tell=tell, as_json=as_json)
 
 
-@worker.command()
-@click.argument("name")
-@click.option("--reason", default="", help="Shown to whoever wonders.")
-@json_option
-@click.pass_context
-def drain(ctx: click.Context, name: str, reason: str, as_json: bool) -> None:
-    """Let worker NAME (or its id, or a host: all of its workers) finish what it does and take nothing new.
-
-    It stays drained until `farm worker resume`, also when it is started again.
-
-    \b
-    farm worker drain gpu07-0 --reason "new driver"
-    """
-    from farm.services.drains import drain_workers
-
-    farm = opened(ctx)
-    with farm.database.transaction() as transaction:
-        drained = drain_workers(
-            transaction, name, reason or f"{farm.settings.user} asked", farm.settings.user
-        )
-    if as_json:
-        show_json({"drained": [{"name": w.name, "job": w.current_job or None} for w in drained]})
-        return
-    for found in drained:
-        job = f"; it still runs {found.current_job}" if found.current_job else ""
-        show_line(f"{found.name} takes nothing new{job}")
+worker.add_command(drain)
+worker.add_command(resume)
 
 
-@worker.command()
-@click.argument("name")
-@json_option
-@click.pass_context
-def resume(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Let worker NAME (or its id, or a host: all of its workers) take jobs again.
-
-    \b
-    farm worker resume gpu07-0
-    """
-    from farm.services.drains import resume_workers
-
-    with opened(ctx).database.transaction() as transaction:
-        names = resume_workers(transaction, name)
-    if as_json:
-        show_json({"resumed": names})
-        return
-    for resumed in names:
-        show_line(f"{resumed} takes jobs again")
-
-
-def _teller(settings: Settings, *, as_json: bool) -> Callable[[str], None]:
-    """Says what happens: a line for people, a JSON document a line for programs, or a line of the log."""
-    configure_logging(settings)
-    if as_json:
-        return lambda text: show_json_line({"message": text})
-    # Whoever collects logs as JSON reads nothing else from standard error.
-    return _log.info if settings.log_format == "json" else show_note
+def _wait(seconds: float) -> bool:
+    """Waits, and never gives up: whoever wants that sends a signal."""
+    time.sleep(seconds)
+    return False
 
 
 def _serve(
     farm: Farm,
     devices: tuple[str, ...],
-    pythons: tuple[Path, ...],
     options: ServeOptions,
     *,
     with_cpu: bool,
     tell: Callable[[str], None],
+    as_json: bool,
 ) -> None:
     from farm.bootstrap import open_signer
     from workers.agent import choose_devices, probe_machine, sweep_scratch
     from workers.confinement import hide_this_process
+    from workers.patience import patiently
     from workers.serve import serve_devices
+
+    def show(screen: Screen) -> None:
+        if as_json:
+            show_json_line({"serving": screen.as_json()})
+            return
+        for line in screen.lines():
+            tell(line)
 
     hide_this_process()
     # First, since it is what a new fleet lacks most often, and probing takes a while.
-    open_signer(farm)
+    patiently(lambda: open_signer(farm), tell=tell, wait=_wait)
     chosen = choose_devices(devices, with_cpu=with_cpu)
-    interpreters = probe_machine(farm, pythons)
-    sweep_scratch(farm)
-    serve_devices(farm, chosen, interpreters, options, tell=tell)
+    interpreters = probe_machine(farm, options.pythons, options.listed_in)
+    patiently(lambda: sweep_scratch(farm), tell=tell, wait=_wait)
+    serve_devices(farm, chosen, interpreters, options, tell=tell, show=show)

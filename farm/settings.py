@@ -7,6 +7,7 @@
 | `FARM_STORE`        | folder of the artifact store, or `s3://bucket/prefix` | `artifacts` in the folder |
 | `FARM_BROKER_URL`   | Celery broker                                  | `memory://`               |
 | `FARM_SCRATCH`      | folder for attempts in progress                | `scratch` in the folder   |
+| `FARM_TOOLCHAINS`   | file that lists interpreters of toolchains     | `toolchains.toml` in the folder, if it is there |
 | `FARM_LOCKS`        | folder of the devices' locks, the same for all on a host | `/tmp/engine-farm-locks` |
 | `FARM_USER`         | who submits                                    | the login name            |
 | `FARM_LEASE_S`      | how long a claim holds without a heartbeat     | 30                        |
@@ -97,6 +98,7 @@ class Settings:
         child_file_size: bytes of the largest file that a child may write.
         child_cpu_s: CPU seconds of one process of a child; none for the deadline on every core.
         scratch_quota: bytes on disk that one attempt may take.
+        toolchains: file that lists interpreters of toolchains; none for the one in `home`, if it is there.
     """
 
     home: Path
@@ -124,6 +126,7 @@ class Settings:
     # With the secret key.
     store_access: Mapping[str, str] = field(default_factory=dict, repr=False)
     least_grace_s: float = LEAST_GRACE_S
+    toolchains: Path | None = None
 
     @property
     def is_embedded(self) -> bool:
@@ -155,7 +158,7 @@ def read_settings(home: Path | None = None, environment: Mapping[str, str] | Non
         scratch=_folder("FARM_SCRATCH", env.get("FARM_SCRATCH") or str(folder / "scratch")),
         locks=_folder("FARM_LOCKS", env.get("FARM_LOCKS") or str(DEFAULT_LOCKS)),
         failpoints=env.get("FARM_FAILPOINTS") or "",
-        drain_s=_seconds("FARM_DRAIN_S", env.get("FARM_DRAIN_S") or "300"),
+        drain_s=_drain_seconds(env.get("FARM_DRAIN_S") or "300"),
         user=env.get("FARM_USER") or _login_name(),
         host=socket.gethostname(),
         lease_s=_seconds("FARM_LEASE_S", env.get("FARM_LEASE_S") or "30"),
@@ -175,6 +178,7 @@ def read_settings(home: Path | None = None, environment: Mapping[str, str] | Non
         child_cpu_s=math.ceil(_seconds("FARM_CHILD_CPU_S", env["FARM_CHILD_CPU_S"]))
         if env.get("FARM_CHILD_CPU_S")
         else None,
+        toolchains=_optional_file("FARM_TOOLCHAINS", env),
         scratch_quota=_size("FARM_SCRATCH_QUOTA", env.get("FARM_SCRATCH_QUOTA") or "128G"),
     )
 
@@ -252,6 +256,10 @@ def _choice(variable: str, text: str, choices: tuple[str, ...]) -> str:
     if text.lower() not in choices:
         raise InvalidRequestError(f"{variable} must be one of {', '.join(choices)}, not {text!r}")
     return text.lower()
+
+
+def _drain_seconds(text: str) -> float:
+    return 0.0 if text.strip() in ("0", "0.0") else _seconds("FARM_DRAIN_S", text)
 
 
 def _seconds(variable: str, text: str) -> float:

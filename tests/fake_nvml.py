@@ -121,6 +121,8 @@ class FakeNvml:
         return handle.capability
 
     def nvmlDeviceGetMemoryInfo(self, handle: FakeGpu) -> MemoryInfo:
+        if handle.lost:
+            raise FakeNvmlError(GPU_IS_LOST)
         return FakeMemory(handle.memory_mib << 20)
 
     def nvmlDeviceGetNumGpuCores(self, handle: FakeGpu) -> int:

@@ -7,7 +7,8 @@ import logging
 import os
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Self
 
 from farm.bootstrap import open_signer
@@ -23,22 +24,27 @@ from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import Device, DeviceKind, DeviceType, Target
 from farm.domain.work import WorkerRegistration
 from farm.logs import name_worker
+from farm.services.dead_workers import bury_dead, keep_lost_logs
 from workers.confinement import remove_folder
 from workers.consumer import Consumer
 from workers.devices import discover_devices
 from workers.interpreters import code_folder, probe_interpreters
+from workers.life_sign import LifeSign, clear_old, death_of, forget
 from workers.pulse import Pulse
+from workers.toolchain_list import FILE_NAME, read_toolchain_list
 from workers.workplace import Workplace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from farm.bootstrap import Farm
     from farm.domain.targets import ToolchainId
     from farm.domain.toolchains import ToolchainDescription
+    from farm.settings import Settings
     from workers.interpreters import Interpreter
+    from workers.toolchain_list import ListedInterpreter
 
 _log = logging.getLogger(__name__)
 _DRAIN_POLL_S = 0.1
@@ -61,20 +67,23 @@ def choose_devices(words: Sequence[str], *, with_cpu: bool) -> list[Device]:
         return found if with_cpu or not gpus else gpus
     chosen: list[Device] = []
     for word in words:
-        matching = [
-            device
-            for device in found
-            if word == "all"
-            or word == device.device_type.kind.value
-            or (word and device.uuid.lower().startswith(word.lower()))
-            or (device in gpus and word == str(device.index))
-        ]
+        matching = [device for device in found if is_meant(device, word)]
         if not matching:
             raise InvalidRequestError(
                 f"this machine has no device {word!r}", hint=did_you_mean(word, [d.uuid for d in found])
             )
         chosen += [device for device in matching if device not in chosen]
     return chosen
+
+
+def is_meant(device: Device, word: str) -> bool:
+    """Whether a word means a device: its UUID, the beginning of it, a GPU's index, its kind, or `all`."""
+    kind = device.device_type.kind
+    return (
+        word in ("all", kind.value)
+        or bool(word and device.uuid.lower().startswith(word.lower()))
+        or (kind is DeviceKind.GPU and word == str(device.index))
+    )
 
 
 def served_device_types(device: Device, toolchains: Sequence[ToolchainDescription]) -> tuple[DeviceType, ...]:
@@ -108,12 +117,14 @@ class Offer:
         toolchains: by id the interpreter it lives in; the first interpreter that has it wins.
         descriptions: of those toolchains.
         device_types: what it builds for.
+        environments: of the toolchains whose children an operator gave more variables.
     """
 
     device: Device
     toolchains: dict[ToolchainId, Path]
     descriptions: tuple[ToolchainDescription, ...]
     device_types: tuple[DeviceType, ...]
+    environments: dict[ToolchainId, Mapping[str, str]] = field(default_factory=dict)
 
 
 def offer_of(device: Device, interpreters: Sequence[Interpreter]) -> Offer:
@@ -124,10 +135,14 @@ def offer_of(device: Device, interpreters: Sequence[Interpreter]) -> Offer:
     """
     homes: dict[ToolchainId, Path] = {}
     descriptions: list[ToolchainDescription] = []
+    environments: dict[ToolchainId, Mapping[str, str]] = {}
     for interpreter in interpreters:
+        if interpreter.devices and not any(is_meant(device, word) for word in interpreter.devices):
+            continue
         for toolchain in interpreter.toolchains:
             if toolchain.id not in homes:
                 homes[toolchain.id] = interpreter.path
+                environments[toolchain.id] = interpreter.environment
                 descriptions.append(toolchain)
     device_types = served_device_types(device, descriptions)
     if not device_types:
@@ -136,7 +151,7 @@ def offer_of(device: Device, interpreters: Sequence[Interpreter]) -> Offer:
             hint="Name an interpreter that has TensorRT: --toolchain-python PATH. `farm doctor` says what is missing.",
         )
     useful = tuple(d for d in descriptions if any(d.can_serve(type_) for type_ in device_types))
-    return Offer(device, homes, useful, device_types)
+    return Offer(device, homes, useful, device_types, environments)
 
 
 class RunningWorker:
@@ -162,18 +177,19 @@ class RunningWorker:
         self.id = new_id("w")
         name_worker(self.id)
         self.stopping = threading.Event()
-        self._pulse = Pulse(self.id)
         # Before anything is registered: a worker without a key has nothing to offer.
         signer = open_signer(farm)
         own = interpreters[0]
         reference = next((t.id for t in own.toolchains if t.id.name == REFERENCE_TOOLCHAIN), None)
         self.name = name or worker_name(offer.device)
+        self._pulse = Pulse(self.id, self.name)
         place = Workplace(
             farm=farm,
             worker_id=self.id,
             name=self.name,
             device=offer.device,
             interpreters=offer.toolchains,
+            environments=offer.environments,
             reference_python=own.path,
             reference_toolchain=str(reference) if reference else "",
             code=code_folder(farm.settings.scratch),
@@ -189,16 +205,27 @@ class RunningWorker:
             device=offer.device,
             toolchains=offer.descriptions,
             device_types=offer.device_types,
+            version=version("engine-farm"),
         )
+        # Before anybody knows of this worker, so that it is never taken for a dead one.
+        self._life_sign = LifeSign(farm.settings.locks, self.id).give()
         with farm.database.transaction() as transaction:
             self.slugs = transaction.fleet.register(registration)
+            # It may have been drained before it was started.
+            self._pulse.beat(transaction)
         targets = [Target(type_, toolchain.id) for type_, toolchain in registration.targets]
+        self.queues = sorted(target.queue for target in targets)
         self._consumer = Consumer(place, targets)
 
     @property
     def is_busy(self) -> bool:
         """Whether an attempt is running."""
         return self._consumer.is_busy
+
+    @property
+    def drain_reason(self) -> str:
+        """Why it is to take nothing new; an empty text if it is not."""
+        return self._pulse.drain_reason
 
     def drain(self, seconds: float, now: threading.Event) -> None:
         """Takes nothing new, and waits for what runs; no longer than so many seconds, or until `now` is set."""
@@ -208,7 +235,8 @@ class RunningWorker:
             pass
 
     def __enter__(self) -> Self:
-        """Begins to take jobs."""
+        """Begins to take jobs; first those of dead workers of this host are taken from them."""
+        bury_dead_of_host(self._farm, self._offer.device.host)
         self._consumer.start()
         return self
 
@@ -217,6 +245,23 @@ class RunningWorker:
     ) -> None:
         """Gives a running job back and leaves."""
         self._consumer.stop()
+        self._life_sign.withdraw()
+
+
+def bury_dead_of_host(farm: Farm, host: str) -> None:
+    """Ends the attempts of workers of this host whose processes died, and keeps their logs.
+
+    Raises:
+        DatabaseUnavailableError: nobody can say what is running.
+    """
+    locks = farm.settings.locks
+    for job, state in bury_dead(farm.database, host, lambda worker_id: death_of(locks, worker_id)):
+        _log.warning(
+            "job %s was taken from worker %s, which is dead; now %s", job.id, job.worker_id, state.value
+        )
+        keep_lost_logs(farm.database, farm.store, job.id)
+        forget(locks, job.worker_id)
+    clear_old(locks)
 
 
 def worker_name(device: Device) -> str:
@@ -225,21 +270,42 @@ def worker_name(device: Device) -> str:
     return f"{device.host}-{position}"
 
 
-def probe_machine(farm: Farm, pythons: Sequence[Path]) -> list[Interpreter]:
+def probe_machine(
+    farm: Farm, pythons: Sequence[Path] = (), listed_in: Path | None = None
+) -> list[Interpreter]:
     """The interpreters of this machine, the farm's own first.
 
+    Args:
+        farm: the open farm.
+        pythons: that the operator names.
+        listed_in: a file that lists more; the one of FARM_TOOLCHAINS, or in the farm's folder, if none.
+
     Raises:
-        InvalidRequestError: one of those named does not work.
+        InvalidRequestError: one of those named does not work, or the file can not be read.
         StoreUnavailableError: the scratch folder can not be written.
     """
     try:
         farm.settings.scratch.mkdir(parents=True, exist_ok=True)
-        return probe_interpreters(pythons, farm.settings.scratch)
+        return probe_interpreters(
+            pythons, farm.settings.scratch, listed_interpreters(farm.settings, listed_in)
+        )
     except OSError as error:
         raise StoreUnavailableError(
             f"the scratch folder {farm.settings.scratch} can not be written: {error.strerror}",
             hint="FARM_SCRATCH names another.",
         ) from error
+
+
+def listed_interpreters(settings: Settings, listed_in: Path | None = None) -> list[ListedInterpreter]:
+    """The interpreters that a file lists: a given one, or else that of the settings or in the farm's folder.
+
+    Raises:
+        InvalidRequestError: it can not be read, or does not say what it should.
+    """
+    named, usual = listed_in or settings.toolchains, settings.home / FILE_NAME
+    if named is None and not usual.exists():
+        return []
+    return read_toolchain_list(named or usual)
 
 
 def describe_machine(farm: Farm, pythons: Sequence[Path] = ()) -> None:

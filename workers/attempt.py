@@ -28,6 +28,7 @@ from workers.journal import Journal
 from workers.lease import Lease
 from workers.materials import benchmark_shapes, chunk_shapes, place_model
 from workers.phase_deadlines import PhaseDeadlines
+from workers.presence import DeviceWatch, device_lost
 from workers.reference import ReferenceStep, can_run_engine
 from workers.throttle_watch import ThrottleWatch
 from workers.timing_caches import CacheLoan
@@ -75,7 +76,7 @@ def run_next(place: Workplace) -> Attempted | None:
         DatabaseUnavailableError: nobody can say what is due.
     """
     farm = place.farm
-    with farm.database.transaction() as transaction:
+    with farm.database.autocommit() as transaction:
         claimed = transaction.jobs.claim_next(
             worker_id=place.worker_id, device=place.device, lease_s=farm.settings.lease_s
         )
@@ -123,6 +124,7 @@ class _Attempt:
         self._journal = Journal(place.farm.database, attempt, lease, self._log_file)
         self._throttling: Throttling | None = None
         self.loan = CacheLoan(place, job, attempt, folder)
+        self._presence = DeviceWatch(place.device)
 
     def run(self) -> Failure | None:
         """Ends in exactly one of: finished, failed, cancelled, released, superseded; the failure, if it failed."""
@@ -255,10 +257,10 @@ class _Attempt:
                 "attempt",
                 attempt_request_as_json(request),
                 self._place.interpreters[self._job.target.toolchain],
-                {"CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+                self._place.environment_for(self._job.target.toolchain),
                 pass_fds=(lock.fileno(),),
             )
-            with ThrottleWatch(visible, lambda: self._journal.phase) as watch:
+            with ThrottleWatch(visible, lambda: self._journal.phase) as watch, self._presence:
                 outcome = self._supervise(child, self._remaining_s())
             self._throttling = watch.during(Phase.BUILD.value)
         if outcome.failure is not None:
@@ -330,11 +332,18 @@ class _Attempt:
             on_tick=self._journal.tell_of_child,
             phases=self._phases,
         )
+        if outcome.was_stopped and self._presence.reason and not self._is_to_stop():
+            raise ChildFailedError(
+                device_lost(self._place.device, self._presence.reason, self._journal.phase)
+            )
         if outcome.was_stopped:
             raise StoppedError
         return outcome
 
     def _should_stop(self) -> bool:
+        return bool(self._presence.reason) or self._is_to_stop()
+
+    def _is_to_stop(self) -> bool:
         return self._lease.is_cancelled or self._lease.is_lost or self._place.stopping.is_set()
 
     def _remaining_s(self) -> float:
@@ -372,6 +381,7 @@ class _Attempt:
         )
 
     def _fail(self, failure: Failure) -> Failure:
+        failure = self._presence.blamed(failure)
         with suppress(OSError), self._log_file.open("a") as log:
             log.write(f"\n[farm] {failure.code}: {failure.message}\n")
         kept = self._keep_log()

@@ -13,6 +13,7 @@ from kombu.entity import Queue
 
 from farm.domain.errors import FarmError
 from workers.attempt import run_next
+from workers.presence import DEVICE_LOST, device_lost, why_gone
 from workers.queues import TASK, CeleryQueue, new_celery_app
 from workers.streak import FailureStreak
 from workers.sweeper import Sweeper
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from farm.domain.targets import Target
+    from workers.attempt import Attempted
     from workers.workplace import Workplace
 
 _log = logging.getLogger(__name__)
@@ -144,10 +146,14 @@ class Consumer:
         self._busy.set()
         try:
             while not self._place.stopping.is_set() and not self._place.pulse.takes_nothing:
+                gone = why_gone(self._place.device)
+                if gone:
+                    self._drain_itself(device_lost(self._place.device, gone, "").message)
+                    return
                 attempted = run_next(self._place)
                 if attempted is None:
                     return
-                why = self._streak.note(attempted.job_id, attempted.failure, succeeded=attempted.succeeded)
+                why = self._why_drain(attempted)
                 if why:
                     self._drain_itself(why)
         except FarmError as error:
@@ -157,13 +163,23 @@ class Consumer:
         finally:
             self._busy.clear()
 
+    def _why_drain(self, attempted: Attempted) -> str:
+        failure = attempted.failure
+        if failure is not None and failure.code == DEVICE_LOST:
+            return failure.message
+        return self._streak.note(attempted.job_id, failure, succeeded=attempted.succeeded)
+
     def _drain_itself(self, why: str) -> None:
         _log.error(
             "this worker drains itself: %s. `farm worker resume %s` lets it go on", why, self._place.name
         )
-        with self._place.farm.database.transaction() as transaction:
-            transaction.fleet.drain(self._place.name, why, "the worker itself")
-        self._place.pulse.drain_reason = why
+        pulse = self._place.pulse
+        pulse.drain_itself(why)
+        try:
+            with self._place.farm.database.transaction() as transaction:
+                pulse.beat(transaction)
+        except FarmError as error:
+            _log.warning("that it drains will be noted once the database is there: %s", error)
 
     def _live(self) -> None:
         """Says that the worker lives, while no attempt does."""
@@ -172,7 +188,7 @@ class Consumer:
             if not pulse.is_due:
                 continue
             try:
-                with self._place.farm.database.transaction() as transaction:
+                with self._place.farm.database.autocommit() as transaction:
                     pulse.beat(transaction)
             except FarmError as error:
                 _log.warning("the worker's heartbeat failed: %s", error)

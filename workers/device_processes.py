@@ -21,6 +21,8 @@ FIRST_GAP_S, LAST_GAP_S = 1.0, 60.0
 #: One that has lived for so long begins with the first gap again.
 _HEALTHY_S = 120.0
 _BURIAL_S = 20.0
+#: From so many short lives in a row on, how many they were is said: somebody should look.
+_MANY_LIVES = 4
 
 
 @dataclass
@@ -32,6 +34,7 @@ class _Place:
     started: float = 0.0
     gap_s: float = FIRST_GAP_S
     due: float = field(default=0.0)
+    short_lives: int = 0
 
 
 class DeviceProcesses:
@@ -70,14 +73,16 @@ class DeviceProcesses:
         try:
             while not stop.asked.wait(_POLL_S):
                 self.tend()
-            self._send(signal.SIGTERM)
-            end, has_hurried = self._clock() + self._drain_s + _BURIAL_S, False
+            has_hurried = stop.now.is_set()
+            self._send(signal.SIGINT if has_hurried else signal.SIGTERM)
+            end = self._clock() + (0 if has_hurried else self._drain_s) + _BURIAL_S
             while self.pids and self._clock() < end:
-                if stop.now.wait(0 if has_hurried else _POLL_S) and not has_hurried:
-                    # The second signal for them: what runs is given back. A third one would end them at once.
+                if has_hurried:
+                    time.sleep(_POLL_S)
+                elif stop.now.wait(_POLL_S):
+                    # Another signal than the first: two alike that nobody has heard yet would be one.
                     has_hurried, end = True, min(end, self._clock() + _BURIAL_S)
-                    self._send(signal.SIGTERM)
-                time.sleep(_POLL_S if has_hurried else 0)
+                    self._send(signal.SIGINT)
         finally:
             for place in self._places.values():
                 if place.process is not None:
@@ -92,16 +97,26 @@ class DeviceProcesses:
                 lived_s = now - place.started
                 place.gap_s = FIRST_GAP_S if lived_s > _HEALTHY_S else min(2 * place.gap_s, LAST_GAP_S)
                 place.due = now + place.gap_s
+                place.short_lives = 0 if lived_s > _HEALTHY_S else place.short_lives + 1
+                keeps = (
+                    ""
+                    if place.short_lives < _MANY_LIVES
+                    else f", for the {place.short_lives}th time in a row"
+                )
                 _log.warning(
-                    "the worker of %s ended with status %s after %.0f s; it is started again in %.0f s",
-                    uuid, place.process.returncode, lived_s, place.gap_s,
+                    "the worker of %s ended with status %s after %.0f s%s; it is started again in %.0f s",
+                    uuid, place.process.returncode, lived_s, keeps, place.gap_s,
                 )  # fmt: skip
                 _forget(place.process)
                 place.process = None
             if place.process is None and now >= place.due:
                 # Its standard input ends with this process, however that ends: then it stops by itself.
                 place.process = subprocess.Popen(
-                    list(place.command), env=self._environment, stdin=subprocess.PIPE
+                    list(place.command),
+                    env=self._environment,
+                    stdin=subprocess.PIPE,
+                    # Ctrl-C at a terminal is for this process, which passes it on: they must not hear it twice.
+                    start_new_session=True,
                 )
                 place.started = now
 

@@ -9,7 +9,7 @@ import site
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,10 @@ from farm.domain.errors import InvalidRequestError
 from farm.domain.identifiers import new_id
 from farm.domain.toolchains import ToolchainDescription
 from farm.settings import child_environment, inherited_python_path
+from workers.toolchain_list import ListedInterpreter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 #: A cold import of TensorRT from a slow disk takes a while.
 PROBE_DEADLINE_S = 120
@@ -34,12 +35,18 @@ class Interpreter:
         version: of Python.
         toolchains: what loads there.
         missing: name of each toolchain that does not load, and why.
+        name: that an operator gave it; may be empty.
+        devices: words for the devices that it is for; none for all.
+        environment: variables of its children beside those that every child has.
     """
 
     path: Path
     version: str
     toolchains: tuple[ToolchainDescription, ...]
     missing: dict[str, str]
+    name: str = ""
+    devices: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def code_folder(scratch: Path) -> Path:
@@ -104,12 +111,18 @@ def environment_of_child(python: Path, code: Path, folder: Path) -> dict[str, st
     }
 
 
-def probe_interpreter(python: Path, scratch: Path) -> Interpreter:
+def probe_interpreter(python: Path, scratch: Path, listed: ListedInterpreter | None = None) -> Interpreter:
     """Asks an interpreter which toolchains it offers.
+
+    Args:
+        python: the executable.
+        scratch: folder for files of the probe.
+        listed: what an operator says of it.
 
     Raises:
         InvalidRequestError: it is no Python that the child runs on.
     """
+    listed = listed or ListedInterpreter(python)
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         request, result = Path(folder) / "request.json", Path(folder) / "result.json"
@@ -120,7 +133,10 @@ def probe_interpreter(python: Path, scratch: Path) -> Interpreter:
                 # Not where the user happens to be: Python 3.10 would import what lies there.
                 cwd=folder,
                 env=child_environment(
-                    environment_of_child(python, code_folder(scratch), Path(folder).absolute())
+                    {
+                        **environment_of_child(python, code_folder(scratch), Path(folder).absolute()),
+                        **listed.environment,
+                    }
                 ),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -139,16 +155,29 @@ def probe_interpreter(python: Path, scratch: Path) -> Interpreter:
             )
         answer = json.loads(result.read_text())
     found = tuple(ToolchainDescription.from_json(value) for value in answer["toolchains"].values())
-    return Interpreter(python, answer["python"], found, answer["missing"])
+    return Interpreter(
+        python,
+        answer["python"],
+        found,
+        answer["missing"],
+        name=listed.name,
+        devices=listed.devices,
+        environment=dict(listed.environment),
+    )
 
 
-def probe_interpreters(paths: Sequence[Path], scratch: Path) -> list[Interpreter]:
-    """The farm's own interpreter first, then those that the operator names.
+def probe_interpreters(
+    paths: Sequence[Path], scratch: Path, listed: Sequence[ListedInterpreter] = ()
+) -> list[Interpreter]:
+    """The farm's own interpreter first, then those that the operator names, then those of a file.
 
     Raises:
         InvalidRequestError: one of those named does not work.
     """
     own = Path(sys.executable)
     # Absolute, since children run in folders of their own; not resolved, since a virtual environment is a link.
-    named = [path.absolute() for path in paths]
-    return [probe_interpreter(path, scratch) for path in dict.fromkeys([own, *named])]
+    named = dict.fromkeys([own, *(path.absolute() for path in paths)])
+    return [
+        *(probe_interpreter(path, scratch) for path in named),
+        *(probe_interpreter(entry.python, scratch, entry) for entry in listed),
+    ]

@@ -74,7 +74,7 @@ class Lease:
         while not self._stop.wait(min(self._lease_s / 4, HEARTBEAT_S)):
             begin = time.monotonic()
             try:
-                with self._database.transaction() as transaction:
+                with self._database.autocommit() as transaction:
                     if transaction.jobs.heartbeat(self._attempt, self._lease_s):
                         self._cancelled.set()
                     self._pulse.beat(transaction)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 #: How often an idle worker says that it lives.
 PULSE_S = 5.0
+#: How soon it says again that it drains itself, until it hears that this was noted.
+_INSIST_S = 1.0
 
 
 class Pulse:
@@ -19,11 +21,14 @@ class Pulse:
 
     Args:
         worker_id: whose.
+        name: by which the worker is drained.
     """
 
-    def __init__(self, worker_id: str) -> None:
+    def __init__(self, worker_id: str, name: str) -> None:
         self._worker_id = worker_id
+        self._name = name
         self._next = 0.0
+        self._own_reason = ""
         self.drain_reason = ""
         self.is_leaving = False
 
@@ -37,12 +42,24 @@ class Pulse:
         """Whether nobody has beaten for a while."""
         return time.monotonic() >= self._next
 
+    def drain_itself(self, reason: str) -> None:
+        """Takes nothing new from now on, and has the next beats note it, until one hears that it is noted."""
+        self.drain_reason = self._own_reason = reason
+        self._next = 0.0
+
     def beat(self, transaction: Transaction) -> None:
         """Says that the worker lives, if that is due."""
         if not self.is_due:
             return
-        reason = transaction.fleet.beat(self._worker_id)
-        self._next = time.monotonic() + PULSE_S
+        reason, gap_s = transaction.fleet.beat(self._worker_id), PULSE_S
+        own = self._own_reason
+        if own and not reason:
+            # Whether this transaction is committed nobody knows yet: only a later beat that hears of it does.
+            transaction.fleet.drain(self._name, own, "the worker itself")
+            reason, gap_s = own, _INSIST_S
+        elif own:
+            self._own_reason = ""
+        self._next = time.monotonic() + gap_s
         if reason != self.drain_reason:
             _log.warning("draining: %s", reason) if reason else _log.warning("resumed")
         self.drain_reason = reason

@@ -30,9 +30,11 @@ def new_celery_app(settings: Settings) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=False,
         task_create_missing_queues=True,
-        worker_prefetch_multiplier=1,
-        # Redis only: a busy worker leaves the next message to an idle one.
+        # Redis only: a busy worker leaves the next message to an idle one. That alone limits it there: a limit of
+        # messages not acknowledged yet (1) would never be lifted again if Redis went away while a job ran, since its
+        # message then stays without an acknowledgement for ever, and the worker would hear nothing more.
         worker_disable_prefetch=not embedded,
+        worker_prefetch_multiplier=1 if embedded else 0,
         worker_concurrency=1,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,

@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.domain.durations import duration_text
-from farm.domain.errors import UnsupportedTargetError
+from farm.domain.errors import TransientError, UnsupportedTargetError
 from farm.logs import configure_logging
 from farm.settings import own_environment
 from workers.agent import RunningWorker, offer_of, worker_name
 from workers.device_processes import DeviceProcesses
+from workers.patience import patiently
+from workers.screen import Screen
 from workers.stopping import StopSignals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from farm.bootstrap import Farm
     from farm.domain.targets import Device
@@ -38,13 +41,16 @@ class ServeOptions:
     Attributes:
         drain_s: how long what runs may go on after SIGTERM, before it is given back.
         name: of the worker, if it serves one device; made of host and device if empty.
-        ends_with_parent: whether it stops when its standard input ends: it was started by one that serves
-            several devices.
+        pythons: the interpreters that the operator named.
+        listed_in: the file that lists more, if the operator named one.
+        words: of the command line, for the processes of several devices.
     """
 
     drain_s: float = 0.0
     name: str = ""
-    ends_with_parent: bool = False
+    pythons: Sequence[Path] = ()
+    listed_in: Path | None = None
+    words: Sequence[str] = ()
 
 
 def serve_devices(
@@ -54,8 +60,17 @@ def serve_devices(
     options: ServeOptions,
     *,
     tell: Callable[[str], None],
+    show: Callable[[Screen], None],
 ) -> None:
     """Runs a worker per device until SIGTERM, SIGHUP or Ctrl-C.
+
+    Args:
+        farm: the open farm.
+        devices: of this machine.
+        interpreters: of this machine, the farm's own first.
+        options: how to serve.
+        tell: hears what happens.
+        show: shows what a worker serves, once it does.
 
     Raises:
         UnsupportedTargetError: no toolchain here serves any of the devices.
@@ -71,12 +86,10 @@ def serve_devices(
     if not offers:
         raise reasons[0]
     stop = StopSignals().install()
-    if options.ends_with_parent:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
     if len(offers) == 1:
-        _serve_here(farm, offers[0], interpreters, options, stop, tell)
+        _serve_here(farm, offers[0], interpreters, options, stop, tell, show)
     else:
-        _serve_apart(offers, interpreters, farm, options, stop, tell)
+        _serve_apart(offers, farm, options, stop, tell)
     tell("stopped")
 
 
@@ -87,10 +100,20 @@ def _serve_here(
     options: ServeOptions,
     stop: StopSignals,
     tell: Callable[[str], None],
+    show: Callable[[Screen], None],
 ) -> None:
-    with RunningWorker(farm, offer, interpreters, name=options.name) as worker:
-        for line in _screen(worker, offer):
-            tell(line)
+    try:
+        registered = patiently(
+            lambda: RunningWorker(farm, offer, interpreters, name=options.name),
+            tell=tell,
+            wait=stop.asked.wait,
+        )
+    except TransientError:
+        if stop.asked.is_set():
+            return
+        raise
+    with registered as worker:
+        show(Screen(worker, offer, interpreters, farm.settings, options.drain_s))
         stop.asked.wait()
         if worker.is_busy and not stop.now.is_set() and options.drain_s:
             tell(
@@ -102,40 +125,35 @@ def _serve_here(
             tell("stopping: the running job goes back to the queue")
 
 
-def _screen(worker: RunningWorker, offer: Offer) -> list[str]:
-    """What it serves, in one screen."""
-    toolchains = ", ".join(str(description.id) for description in offer.descriptions)
-    head = f"worker {worker.id} ({worker.name}) serves {', '.join(worker.slugs.values())} with {toolchains}; Ctrl-C stops it"
-    return [
-        head,
-        *(f"    {description.id}: {offer.toolchains[description.id]}" for description in offer.descriptions),
-    ]
-
-
 def _serve_apart(
     offers: Sequence[Offer],
-    interpreters: Sequence[Interpreter],
     farm: Farm,
     options: ServeOptions,
     stop: StopSignals,
     tell: Callable[[str], None],
 ) -> None:
-    pythons = [word for i in interpreters[1:] for word in ("--toolchain-python", str(i.path))]
+    pythons = [word for path in options.pythons for word in ("--toolchain-python", str(path.absolute()))]
+    if options.listed_in is not None:
+        pythons += ["--toolchains", str(options.listed_in.absolute())]
     base = [sys.executable, "-m", "cli.main", "--home", str(farm.settings.home), "worker", "--of-a-host"]
     commands = {
         offer.device.uuid: [
             *base, "--device", offer.device.uuid, "--drain-timeout", f"{max(round(options.drain_s), 0)}",
             "--name", f"{options.name or offer.device.host}{worker_name(offer.device)[len(offer.device.host):]}",
-            *pythons,
+            *pythons, *options.words,
         ]
         for offer in offers
     }  # fmt: skip
-    tell(f"{len(commands)} workers, one per device; Ctrl-C stops them")
+    tell(f"{len(commands)} workers, one per device; Ctrl-C stops them all")
     DeviceProcesses(commands, own_environment(), options.drain_s).run(stop)
 
 
-def _end_with_parent() -> None:
-    """Stops this process as SIGINT would when whoever started it is gone."""
+def end_with_parent() -> None:
+    """Has this process stop as at Ctrl-C when whoever started it is gone, and its standard input ends."""
+    threading.Thread(target=_await_the_end_of_the_parent, name="parent", daemon=True).start()
+
+
+def _await_the_end_of_the_parent() -> None:
     poll = select.poll()
     poll.register(0, select.POLLHUP)
     while not poll.poll(1000):

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
+#: So many signals end the process at once.
+_MOST_SIGNALS = 3
+
 
 class StopSignals:
-    """SIGTERM drains; Ctrl-C, SIGHUP or a second signal ends what runs; a third ends the process at once.
+    """SIGTERM drains; Ctrl-C, SIGHUP or a second signal gives back what runs; a third ends the process at once.
 
     Attributes:
         asked: set by the first signal.
@@ -20,17 +23,20 @@ class StopSignals:
     """
 
     def __init__(self) -> None:
+        self._heard = 0
         self.asked = threading.Event()
         self.now = threading.Event()
 
     def install(self) -> StopSignals:
         """Listens, from the main thread."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+            signal.signal(number, self.hear)
         return self
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self.now.is_set():
+    def hear(self, number: int, _frame: FrameType | None = None) -> None:
+        """Notes a signal."""
+        self._heard += 1
+        if self._heard >= _MOST_SIGNALS:
             os._exit(128 + number)
         if self.asked.is_set() or number != signal.SIGTERM:
             self.now.set()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from farm.domain.errors import FarmError
 from farm.services.attempts import rescue_expired
+from farm.services.dead_workers import keep_lost_logs
 from farm.services.sweep import announce_due, give_up_overdue
 
 if TYPE_CHECKING:
@@ -108,14 +109,18 @@ class Sweeper:
         self._has_duty = held
 
     def _mend(self) -> None:
-        database = self._farm.database
+        database, rescued = self._farm.database, []
         for job, state in rescue_expired(database):
             _log.warning("job %s was taken from a silent worker; now %s", job.id, state.value)
+            rescued.append(job)
         for job in give_up_overdue(database):
             _log.warning("job %s waited for longer than it may; now FAILED", job.id)
         with database.transaction() as transaction:
             transaction.jobs.forgive_devices()
             transaction.jobs.charge_shares()
+        # Last: a store that answers slowly holds nothing up.
+        for job in rescued:
+            keep_lost_logs(database, self._farm.store, job.id)
 
     def leave(self) -> None:
         """Gives the duty up, so that somebody else takes it at once."""

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from farm.domain.errors import CorruptArtifactError, DeviceUnavailableError, FarmError, NotFoundError
-from farm.domain.targets import DeviceKind
 from farm.domain.timing_caches import MAX_CACHE_BYTES, CacheUse, Merge, ReturnedCache, cache_key
 from farm.services.timing_caches import keep_out, merge_cache
 from workers.child.requests import MergeRequest, merge_request_as_json
@@ -187,7 +186,6 @@ class CacheLoan:
         """
         place, toolchain = self._place, self._job.target.toolchain
         request = MergeRequest(toolchain.name, toolchain.version, (theirs, ours), both)
-        visible = place.device.uuid if place.device.device_type.kind is DeviceKind.GPU else ""
         lock = DeviceLock(
             place.device.uuid,
             folder=place.farm.settings.locks,
@@ -201,7 +199,7 @@ class CacheLoan:
                 both.name,
                 merge_request_as_json(request),
                 code=place.code,
-                environment={"CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+                environment=place.environment_for(toolchain),
                 limits=Limits.of(place.farm.settings, MERGE_DEADLINE_S),
                 pass_fds=(lock.fileno(),),
                 # A worker that is told to stop still lets this end: it is short, and others wait for nothing.

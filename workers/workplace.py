@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from farm.domain.errors import FarmError
+from farm.domain.targets import DeviceKind
 
 if TYPE_CHECKING:
     import threading
@@ -35,6 +36,7 @@ class Workplace:
         stopping: set when the worker is told to stop.
         pulse: how it says that it lives.
         signer: the key that signs what it builds.
+        environments: variables that an operator gave to the children of a toolchain.
     """
 
     farm: Farm
@@ -48,6 +50,16 @@ class Workplace:
     stopping: threading.Event
     pulse: Pulse
     signer: Signer
+    environments: Mapping[ToolchainId, Mapping[str, str]] = field(default_factory=dict)
+
+    def environment_for(self, toolchain: ToolchainId) -> dict[str, str]:
+        """What a child of a toolchain gets beside what every child gets: it sees this worker's device alone."""
+        visible = self.device.uuid if self.device.device_type.kind is DeviceKind.GPU else ""
+        return {
+            **self.environments.get(toolchain, {}),
+            "CUDA_VISIBLE_DEVICES": visible,
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        }
 
 
 class StoppedError(Exception):

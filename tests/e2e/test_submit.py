@@ -293,7 +293,9 @@ def test_who_submits_the_same_meanwhile_shares_the_job(busy_farm: FarmCommand, t
     busy_farm.run("watch", second["id"])
 
 
-def test_who_shares_a_job_is_told_what_it_will_not_do(busy_farm: FarmCommand, tmp_path: Path) -> None:
+def test_who_wants_more_of_a_running_job_gets_it_when_that_is_done(
+    busy_farm: FarmCommand, tmp_path: Path
+) -> None:
     path = models.save(models.slow(15), tmp_path / "slow.onnx")
     shapes = ("--min-shapes", "t0:1x512", "--opt-shapes", "t0:512x512", "--max-shapes", "t0:512x512")
     words = ("submit", path, "--spec", slow_spec(tmp_path, 2), "--gpu", "cpu", *shapes)
@@ -301,9 +303,16 @@ def test_who_shares_a_job_is_told_what_it_will_not_do(busy_farm: FarmCommand, tm
     busy_farm.until(first["id"], lambda cell: cell["state"] == "RUNNING")
 
     ended = busy_farm.run(*words, "--batch", "8,512", "--threshold", "min_cosine=0.99")
-    assert re.search(r"note: j-\w+ measures batch 512 alone; submit again when it is done", ended.out)
-    assert re.search(r"note: j-\w+ verifies with other inputs or thresholds", ended.out)
-    busy_farm.run("watch", first["id"])
+    assert re.search(r"note: j-\w+ measures other batch sizes, .* measured as soon as", ended.out)
+    (cell,) = busy_farm.json("status", _submission(ended.out))["cells"]
+    assert (cell["job"], cell["then_measures"]) == (first["cells"][0]["job"], [8, 512])
+    (cell,) = busy_farm.json("watch", _submission(ended.out))["cells"]
+    assert (cell["state"], cell["then_measures"]) == ("SUCCEEDED", None)
+    assert cell["job"] != first["cells"][0]["job"]
+    (engine,) = [engine for engine in busy_farm.json("engines") if engine["id"] == cell["engine"]]
+    assert {measured["batch"] for measured in engine["measurements"]} == {8, 512}
+    (of_first,) = busy_farm.json("status", first["id"])["cells"]
+    assert (of_first["state"], of_first["job"]) == ("SUCCEEDED", first["cells"][0]["job"])
 
 
 def test_a_name_with_another_model_is_a_new_version_of_it(farm: FarmCommand, tmp_path: Path) -> None:

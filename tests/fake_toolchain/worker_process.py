@@ -22,7 +22,7 @@ from workers.interpreters import Interpreter, probe_interpreter
 
 
 def _settings(values: dict[str, Any]) -> Settings:
-    names = ("home", "store", "scratch", "locks", "signing_key", "trusted_keys")
+    names = ("home", "store", "scratch", "locks", "signing_key", "trusted_keys", "toolchains")
     folders = {name: Path(values[name]) for name in names if values[name]}
     return Settings(**{**values, **folders})
 

@@ -20,6 +20,7 @@ from tests.fake_toolchain.harness import LEASE_S, FarmOfTest, farm_of_test, is_a
 from tests.services import PostgresServer
 from workers.device_lock import DEFAULT_LOCK_FOLDER
 from workers.interpreters import probe_interpreter
+from workers.life_sign import forget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,10 +83,32 @@ def test_the_job_of_a_worker_that_was_killed_is_built_by_another_one_and_no_chil
     with place.worker() as worker:
         place.succeeded(job_id)
     first, second = place.attempts(job_id)
-    assert (first.state, first.failure and first.failure.code) == (AttemptState.LOST, "Lost")
+    assert (first.state, first.failure and first.failure.code) == (AttemptState.LOST, "WorkerDied")
     assert first.failure is not None
-    assert "fell silent in phase build" in first.failure.message
+    assert "its process died in phase build" in first.failure.message
     assert (second.number, second.worker_id) == (2, worker.id)
+    assert "[farm] WorkerDied: worker" in place.log(first)
+
+
+def test_a_job_that_killed_two_workers_is_parked_with_its_logs(place: FarmOfTest) -> None:
+    place.fake.does("hang")
+    (job_id,) = place.submit(max_attempts=9)
+    for number in (1, 2):
+        with place.worker_process() as killed:
+            pid = place.fake.pid(number)
+            wait_until(lambda: place.attempts(job_id)[-1].phase == "build")
+            wait_until(lambda: place.live_log(job_id))
+            killed.kill()
+            wait_until(lambda pid=pid: not is_alive(pid))
+    with place.worker():
+        job = place.ended(job_id)
+    assert (job.state, job.failure and job.failure.code) == (JobState.FAILED, "PoisonJobError")
+    assert job.failure is not None
+    assert "SIGKILL" in job.failure.message
+    assert "it was the 2. process that this job killed, so it is parked" in job.failure.message
+    attempts = place.attempts(job_id)
+    assert [attempt.state for attempt in attempts] == [AttemptState.LOST] * 2
+    assert all("[farm]" in place.log(attempt) for attempt in attempts)
 
 
 def test_a_job_whose_every_worker_is_killed_fails_at_its_last_attempt(place: FarmOfTest) -> None:
@@ -94,6 +117,8 @@ def test_a_job_whose_every_worker_is_killed_fails_at_its_last_attempt(place: Far
         (job_id,) = place.submit(max_attempts=1)
         place.fake.pid()
         killed.kill()
+    # As on another machine: nobody can say that it is dead, only that it is silent.
+    forget(place.farm.settings.locks, place.attempts(job_id)[0].worker_id)
     with place.worker():
         job = place.ended(job_id)
     assert (job.state, job.failure and job.failure.code) == (JobState.FAILED, "Lost")

@@ -94,6 +94,23 @@ def test_a_worker_goes_on_after_redis_was_killed_and_came_back_empty(
             assert len(place.attempts(job_id)) == 1
 
 
+def test_a_worker_is_woken_again_after_redis_was_away_when_its_job_ended(
+    place: FarmOfTest, broker: RedisServer
+) -> None:
+    place.fake.does("wait", "build")
+    with place.worker():
+        (running,) = place.submit(salt="running")
+        place.fake.pid()
+        broker.kill()
+        # Its message can be acknowledged to nobody.
+        place.fake.go()
+        place.succeeded(running)
+        time.sleep(1)
+        broker.start()
+        (other,) = place.submit(salt="other")
+        place.succeeded(other)
+
+
 def test_a_message_that_arrives_twice_or_means_nothing_is_dropped(place: FarmOfTest) -> None:
     with place.worker() as worker:
         (job_id,) = place.submit()

@@ -1,0 +1,106 @@
+"""A sign that a worker's process lives, which the kernel takes away when it dies, however that is."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from farm.services.dead_workers import Death
+
+_log = logging.getLogger(__name__)
+_OLD_S = 24 * 3600.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class LifeSign:
+    """A locked file named after a worker, for as long as its process lives.
+
+    Unlike a process number it is never given to somebody else, and it holds across the containers of a host that
+    share the folder. A worker that ends in order takes its file away, so that a file without a lock is that of a
+    dead one.
+
+    Args:
+        folder: of the files, the same for all workers of the host.
+        worker_id: whose.
+    """
+
+    def __init__(self, folder: Path, worker_id: str) -> None:
+        self._path = _path(folder, worker_id)
+        self._file: int | None = None
+
+    def give(self) -> Self:
+        """Begins to be there. Where that is not possible, the end of a lease tells of this worker's death."""
+        try:
+            if not self._path.parent.exists():
+                with suppress(FileExistsError):
+                    self._path.parent.mkdir(parents=True)
+                    self._path.parent.chmod(0o1777)  # mkdir's own mode is cut by the umask
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.pwrite(self._file, _boot_id(), 0)
+        except OSError as error:
+            _log.warning("this worker's death will be noticed late: %s", error)
+            self.withdraw()
+        return self
+
+    def withdraw(self) -> None:
+        """Ends in order; does nothing if it was not there."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._path.unlink()
+            os.close(self._file)
+            self._file = None
+
+
+def death_of(folder: Path, worker_id: str) -> Death | None:
+    """How a worker died that shares the folder; none if it lives, or nobody can say."""
+    try:
+        file = os.open(_path(folder, worker_id), os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return Death.PROCESS if os.pread(file, 100, 0) == _boot_id() else Death.MACHINE
+    except OSError:
+        # Held: it lives.
+        return None
+    finally:
+        os.close(file)
+
+
+def forget(folder: Path, worker_id: str) -> None:
+    """Takes the file of a dead worker away."""
+    with suppress(OSError):
+        _path(folder, worker_id).unlink()
+
+
+def clear_old(folder: Path) -> None:
+    """Takes away the files of workers that died long ago, and that nobody has asked about."""
+    for path in folder.glob("worker-*.life"):
+        with suppress(OSError):
+            # No clock of the farm: both times are of this host's disk.
+            if time.time() - path.stat().st_mtime < _OLD_S:
+                continue
+            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(file)
+
+
+def _path(folder: Path, worker_id: str) -> Path:
+    return folder / f"worker-{re.sub(r'[^A-Za-z0-9.-]', '_', worker_id)}.life"
+
+
+def _boot_id() -> bytes:
+    try:
+        return _BOOT_ID.read_bytes()
+    except OSError:
+        return b""
