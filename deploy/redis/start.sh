@@ -17,5 +17,11 @@ digest=$(printf %s "$password" | sha256sum | cut -d ' ' -f 1)
 } > "$users"
 
 # noeviction: a wake-up that Redis throws away is only sent again after a while.
-exec redis-server --port "$BROKER_PORT" --dir "$BROKER_DATA" --aclfile "$users" \
+set -- redis-server --port "$BROKER_PORT" --dir "$BROKER_DATA" --aclfile "$users" \
     --appendonly yes --appendfsync everysec --save "" --maxmemory-policy noeviction
+if [ "$(id -u)" = 0 ] && command -v docker-entrypoint.sh > /dev/null; then
+    # The image's own way to give up root.
+    chown redis "$users"
+    set -- docker-entrypoint.sh "$@"
+fi
+exec "$@"
