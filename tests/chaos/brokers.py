@@ -108,6 +108,6 @@ SCENARIOS = (
     Scenario("wake-ups repeated, reordered, forged, forgotten", repeated_and_reordered),
     Scenario("Redis killed, with an append-only file", killed, in_short=False),
     Scenario("Redis killed, with nothing written down", killed, {"append_only": False}),
-    Scenario("Redis frozen", stopped_for_a_while),
+    Scenario("Redis frozen", stopped_for_a_while, in_short=False),
     Scenario("Redis out of memory", out_of_memory),
 )

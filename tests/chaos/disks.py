@@ -99,7 +99,13 @@ def locked(stage: Stage) -> None:
 
 
 SCENARIOS = (
-    Scenario("disk full under store and scratch", full, {"store": small_disk, "resumes": True}, no_mounts),
+    Scenario(
+        "disk full under store and scratch",
+        full,
+        {"store": small_disk, "resumes": True},
+        no_mounts,
+        in_short=False,
+    ),
     Scenario(
         "disk full under an embedded farm, its database too",
         full_everywhere,

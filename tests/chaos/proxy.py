@@ -7,10 +7,14 @@ import struct
 import threading
 import time
 from contextlib import suppress
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _CHUNK = 64 << 10
-_POLL_S = 0.05
+#: For the threads of connections that were cut.
+_JOIN_S = 5.0
 
 
 class Proxy:
@@ -35,17 +39,22 @@ class Proxy:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._guard = threading.Lock()
         self._closed = False
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
         """Lets through."""
-        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
+        self._run(self._accept)
         return self
 
     def __exit__(self, *exception: object) -> None:
         """Ends every connection."""
         self._closed = True
+        # Wakes whoever waits for the next client.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.reset()
+        for thread in list(self._threads):
+            thread.join(_JOIN_S)
 
     def url(self, original: str) -> str:
         """The URL of the server by way of this proxy."""
@@ -59,7 +68,7 @@ class Proxy:
             for end in pair:
                 with suppress(OSError):
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    # A thread that waits in it would keep it open.
+                    # Wakes the thread that waits for it, and leaves the last word to the reset.
                     end.shutdown(socket.SHUT_RD)
                     end.close()
         return len(pairs)
@@ -78,6 +87,11 @@ class Proxy:
         self.delay_s, self.swallows, self.refuses = 0.0, False, False
         self.reset()
 
+    def _run(self, what: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=what, args=arguments, name="proxy", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
     def _accept(self) -> None:
         while not self._closed:
             try:
@@ -95,10 +109,21 @@ class Proxy:
             server.settimeout(None)
             with self._guard:
                 self._pairs.append((client, server))
+            ended = threading.Semaphore(0)
             for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, sink), name="pump", daemon=True).start()
+                self._run(self._pump, source, sink, ended)
+            self._run(self._bury, (client, server), ended)
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _bury(self, pair: tuple[socket.socket, socket.socket], ended: threading.Semaphore) -> None:
+        """Closes both ends once nothing more goes either way."""
+        for _ in pair:
+            ended.acquire()
+        with self._guard:
+            self._pairs = [other for other in self._pairs if other != pair]
+        for end in pair:
+            end.close()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, ended: threading.Semaphore) -> None:
         with suppress(OSError):
             while data := source.recv(_CHUNK):
                 if self.delay_s:
@@ -108,5 +133,4 @@ class Proxy:
                 sink.sendall(data)
         with suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
-        with self._guard:
-            self._pairs = [pair for pair in self._pairs if source not in pair or sink not in pair]
+        ended.release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -24,14 +25,19 @@ _HEADINGS = ("scenario", "runs", "faults", "jobs", "failed", "lost", "doubled", 
              "heal, median (s)", "heal, max (s)")  # fmt: skip
 
 
-def table(outcomes: Mapping[str, Sequence[Outcome]], skipped: Mapping[str, str]) -> list[str]:
+def table(
+    outcomes: Mapping[str, Sequence[Outcome]], skipped: Mapping[str, str], *, at_once: int, size: int
+) -> list[str]:
     """Lines of Markdown: what was run on what, and a row for every scenario.
 
     Args:
         outcomes: by the scenario's name.
         skipped: why a scenario could not be played.
+        at_once: how many ordeals shared the machine.
+        size: of the histories.
     """
-    lines = [machine(), "", _row(_HEADINGS), _row(["---"] * len(_HEADINGS))]
+    how = f"Histories of size {size}, {at_once} at a time, on {machine()}"
+    lines = [how, "", _row(_HEADINGS), _row(["---"] * len(_HEADINGS))]
     for name, found in outcomes.items():
         if not found:
             lines.append(_row([name, 0, skipped.get(name, "not played"), *[""] * (len(_HEADINGS) - 3)]))
@@ -69,8 +75,6 @@ def machine() -> str:
 
 def _said(name: str, place: Path | None, program: str | None) -> str:
     """The version that a server's program tells of itself."""
-    import subprocess
-
     if place is None:
         return f"{name} of a wheel"
     path = place / program if program else place
