@@ -2,10 +2,10 @@
 
     python benchmarks/gpu_scaling.py --toolchain-python /opt/trt86/bin/python --gpus 1,2,4 --out results
 
-For every number of GPUs a new farm (its own Redis, database and store) gets the same set of builds queued, each
-with a salt of its own, so that nothing is shared and no timing cache is lent; then one `farm worker` is started
-with that many devices. What counts is the time from the first claim to the last finish, by the database's
-clock. One build on every GPU goes before, uncounted, for the disk's and the driver's caches.
+For every number of GPUs there is a new farm (its own Redis, database and store) with one `farm worker` of that many
+devices. One build on every GPU goes before, uncounted, for the disk's and the driver's caches. Then, while all
+workers wait, as in a fleet, the same set of builds is submitted at once, each with a salt of its own, so that
+nothing is shared. What counts is the time from the first claim to the last finish, by the database's clock.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,8 +95,8 @@ class Host:
             self.until(home, lambda: self.live(home) == gpus)
             warm = [self.submit(home, f"warm{number}") for number in range(gpus)]
             self.until(home, lambda: all(self.done(home, one) for one in warm))
-        ids = [self.submit(home, f"s{number}") for number in range(self.args.builds)]
-        with self.worker(home, gpus):
+            with ThreadPoolExecutor(self.args.builds) as clients:
+                ids = list(clients.map(lambda number: self.submit(home, f"s{number}"), range(self.args.builds)))
             self.until(home, lambda: all(self.done(home, one) for one in ids))
         return {"gpus": gpus, "builds": len(ids), **self.figures(home, set(ids))}
 
