@@ -62,7 +62,7 @@ class Host:
     def worker(self, home: Path, gpus: int) -> Iterator[subprocess.Popen[bytes]]:
         """A `farm worker` with so many GPUs, a process for each."""
         devices = [word for index in range(gpus) for word in ("--device", str(index))]
-        with (home / "worker.log").open("ab") as log:
+        with (self.args.out / f"worker-{gpus}.log").open("ab") as log:
             process = subprocess.Popen(
                 [
                     sys.executable, "-m", "cli.main", "worker", *devices,
@@ -92,12 +92,17 @@ class Host:
         home.mkdir()
         self.farm(home, "db upgrade")
         with self.worker(home, gpus):
-            self.until(home, lambda: self.live(home) == gpus)
+            self.until(home, gpus, lambda: self.live(home) == gpus)
+            say(f"{gpus} GPU(s): workers live")
             warm = [self.submit(home, f"warm{number}") for number in range(gpus)]
-            self.until(home, lambda: all(self.done(home, one) for one in warm))
+            self.until(home, gpus, lambda: all(self.done(home, one) for one in warm))
+            say(f"{gpus} GPU(s): warm")
             with ThreadPoolExecutor(self.args.builds) as clients:
-                ids = list(clients.map(lambda number: self.submit(home, f"s{number}"), range(self.args.builds)))
-            self.until(home, lambda: all(self.done(home, one) for one in ids))
+                ids = list(
+                    clients.map(lambda number: self.submit(home, f"s{number}"), range(self.args.builds))
+                )
+            say(f"{gpus} GPU(s): submitted")
+            self.until(home, gpus, lambda: all(self.done(home, one) for one in ids))
         return {"gpus": gpus, "builds": len(ids), **self.figures(home, set(ids))}
 
     def live(self, home: Path) -> int:
@@ -113,12 +118,17 @@ class Host:
             raise SystemExit(self.farm(home, f"status {submission}"))
         return states <= {"SUCCEEDED", "BUILT"}
 
-    def until(self, home: Path, condition: Any) -> None:
-        """Waits; says what the worker said if it takes too long."""
+    def until(self, home: Path, gpus: int, condition: Any) -> None:
+        """Waits; says what the farm and the worker say if it takes too long."""
         end = time.monotonic() + self.args.patience_s
         while not condition():
             if time.monotonic() > end:
-                raise SystemExit((home / "worker.log").read_text()[-4000:])
+                words = [
+                    self.farm(home, word, check=False) for word in ("workers", "queue", "devices", "failures")
+                ]
+                raise SystemExit(
+                    "\n".join([*words, (self.args.out / f"worker-{gpus}.log").read_text()[-4000:]])
+                )
             time.sleep(0.5)
 
     def figures(self, home: Path, submissions: set[str]) -> dict[str, Any]:
@@ -153,6 +163,11 @@ class Host:
             "build_median_s": round(builds[len(builds) // 2], 2),
             "per_gpu": sorted(of_gpu.values()),
         }
+
+
+def say(text: str) -> None:
+    """A line at once."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
 def main() -> None:

@@ -48,6 +48,7 @@ class FakeDriver(ModuleType):
         self.live = 0
         self.contexts = 0
         self.limit = 1 << 30
+        self.sizes: dict[int, int] = {}
         driver = self
 
         class Allocation:
@@ -56,6 +57,7 @@ class FakeDriver(ModuleType):
                     raise driver.MemoryError("cuMemAlloc failed: out of memory")
                 self.memory = (ctypes.c_ubyte * size)()
                 driver.live += 1
+                driver.sizes[int(self)] = size
 
             def __int__(self) -> int:
                 return ctypes.addressof(self.memory)
@@ -112,7 +114,8 @@ class FakeContext:
         self.addresses: dict[str, int] = {}
         self.allocator: Any = None
         self.z_shape: tuple[int, ...] = (-1,)
-        self.z_where = self.z_bytes = 0
+        self.z_where = 0
+        self.knows_most = True
         self.profile = -1
         self.rows = 0
         self.binds = 0
@@ -142,6 +145,9 @@ class FakeContext:
         self.allocator = allocator
         return True
 
+    def get_max_output_size(self, name: str) -> int:
+        return 4 * 2 * self.rows if self.knows_most else -1
+
     def execute_async_v3(self, handle: int) -> bool:
         count = self.rows * 2
         x = np.frombuffer((ctypes.c_float * count).from_address(self.addresses["x"]), np.float32)
@@ -149,13 +155,13 @@ class FakeContext:
         y[:] = 2 * x
         if self.with_z:
             positive = x[x > 0]
-            # What an earlier inference was given is kept as long as it is large enough.
-            if positive.nbytes > self.z_bytes:
-                self.z_where = self.allocator.reallocate_output("z", self.z_where, positive.nbytes, 256)
-                self.z_bytes = positive.nbytes
+            # As TensorRT 8.6 does: at first it asks for the most, then for what the inference before has taken.
+            wanted = 4 * 2 * self.rows if self.z_shape == (-1,) else 4 * self.z_shape[0]
+            self.z_where = self.allocator.reallocate_output("z", self.z_where, wanted, 512)
             if not self.z_where and positive.nbytes:
                 return False
-            ctypes.memmove(self.z_where, positive.ctypes.data, positive.nbytes)
+            room = sys.modules["pycuda.driver"].sizes[self.z_where]
+            ctypes.memmove(self.z_where, positive.ctypes.data, min(positive.nbytes, room))
             self.allocator.notify_shape("z", positive.shape)
             self.z_shape = positive.shape
         return True
@@ -272,6 +278,17 @@ def test_output_whose_size_depends_on_the_data(driver: FakeDriver, tmp_path: Any
     assert live.infer({"x": np.full((3, 2), -1, np.float32)})["z"].shape == (0,)
     (plain,) = live.timed_sessions(rows(4))
     plain.iterate()
+    live.close()
+
+
+def test_an_output_that_was_given_less_room_than_it_took_is_refused(
+    driver: FakeDriver, tmp_path: Any
+) -> None:
+    live, context = load(tmp_path, [(1, 64)], with_z=True)
+    context.knows_most = False
+    live.infer(rows(2))
+    with pytest.raises(BuildError, match="asked for less memory than output 'z' takes"):
+        live.infer(rows(64))
     live.close()
 
 

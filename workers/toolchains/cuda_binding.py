@@ -55,15 +55,23 @@ class Executor:
             raise binding.pending_error() or failure(self.log, "could not run the engine")
 
     def allocate_output(self, name: str) -> bool:
-        """Gives the context an allocator for an output, once and for good.
+        """Gives the context an allocator for an output, once and for good, with room for the largest one.
 
-        TensorRT keeps the memory of an earlier inference as long as it is large enough, so the allocator
-        and its buffer live as long as the context, whatever set of inputs is in place.
+        TensorRT writes where an earlier inference was told to, so the allocator and its buffer live as long as
+        the context, whatever set of inputs is in place. And from its second inference on TensorRT 8.6 asks the
+        allocator for as many bytes as the inference *before* took, then writes as many as it likes (seen on an
+        H200: 504 asked for, 129,888 written). So there is room for the most that the inputs in place can give.
+
+        Raises:
+            OutOfMemoryError: there is no such room.
         """
+        is_set = True
         if name not in self.allocators:
             self.allocators[name] = make_output_allocator(self.trt, self.gpu)
-            return bool(self.context.set_output_allocator(name, self.allocators[name]))
-        return True
+            is_set = bool(self.context.set_output_allocator(name, self.allocators[name]))
+        # -1 where TensorRT knows no bound.
+        self.allocators[name].buffer.grow(int(self.context.get_max_output_size(name)))
+        return is_set
 
     def close(self) -> None:
         """Lets the context go, then what it wrote to."""
@@ -148,7 +156,10 @@ class Binding:
         """Enqueues the copies of the outputs to the host."""
         for tensor in self._outputs():
             if tensor.name in self._data_dependent:
-                self._make_room(tensor, self._executor.allocators[tensor.name].shape)
+                allocator = self._executor.allocators[tensor.name]
+                self._make_room(tensor, allocator.shape)
+                if self._host[tensor.name].nbytes > allocator.buffer.capacity:
+                    raise BuildError(f"TensorRT asked for less memory than output {tensor.name!r} takes")
             if not tensor.on_host:
                 self._copy(tensor.name, to_device=False)
 
