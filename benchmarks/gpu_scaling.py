@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 
+#: For workers to find their toolchains.
+_START_S = 60.0
+
 
 class Host:
     """Farms in folders of their own on one host."""
@@ -92,7 +95,7 @@ class Host:
         home.mkdir()
         self.farm(home, "db upgrade")
         with self.worker(home, gpus):
-            self.until(home, gpus, lambda: self.live(home) == gpus)
+            self.until(home, gpus, lambda: self.live(home) == gpus, patience_s=_START_S)
             say(f"{gpus} GPU(s): workers live")
             warm = [self.submit(home, f"warm{number}") for number in range(gpus)]
             self.until(home, gpus, lambda: all(self.done(home, one) for one in warm))
@@ -118,9 +121,9 @@ class Host:
             raise SystemExit(self.farm(home, f"status {submission}"))
         return states <= {"SUCCEEDED", "BUILT"}
 
-    def until(self, home: Path, gpus: int, condition: Any) -> None:
+    def until(self, home: Path, gpus: int, condition: Any, patience_s: float | None = None) -> None:
         """Waits; says what the farm and the worker say if it takes too long."""
-        end = time.monotonic() + self.args.patience_s
+        end = time.monotonic() + (patience_s or self.args.patience_s)
         while not condition():
             if time.monotonic() > end:
                 words = [

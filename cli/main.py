@@ -82,9 +82,9 @@ class LazyGroup(click.Group):
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from importlib.metadata import version
+        from farm import __version__
 
-        click.echo(f"farm {version('engine-farm')}")
+        click.echo(f"farm {__version__}")
         ctx.exit()
 
 

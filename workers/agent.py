@@ -8,9 +8,9 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Self
 
+from farm import __version__
 from farm.bootstrap import open_signer
 from farm.domain.errors import (
     FolderInUseError,
@@ -205,7 +205,7 @@ class RunningWorker:
             device=offer.device,
             toolchains=offer.descriptions,
             device_types=offer.device_types,
-            version=version("engine-farm"),
+            version=__version__,
         )
         # Before anybody knows of this worker, so that it is never taken for a dead one.
         self._life_sign = LifeSign(farm.settings.locks, self.id).give()
