@@ -36,6 +36,10 @@ _DEVICE_PATIENCE_S = 3600.0
 _DEVICE_GAP_S = 0.2
 
 
+class CachesRefusedError(FarmError):
+    """The builder does not combine caches of these flags: TensorRT 8.6 refuses those with a part of Myelin's."""
+
+
 class CacheLoan:
     """One build's loan of a timing cache.
 
@@ -114,7 +118,7 @@ class CacheLoan:
             build_s=build_s,
             throttled={"samples": throttling.samples, **throttling.reasons} if throttling else None,
         )
-        reason, digest = _why_not(size_bytes, throttling), None
+        reason, digest = _why_not(size_bytes, throttling) or _nothing_new(use), None
         if not reason:
             try:
                 digest = self._store.put_file(path)
@@ -149,10 +153,15 @@ class CacheLoan:
                 filed = transaction.caches.find(self._key)
             if filed is None and self._expected is not None:
                 return "the cache that it was lent was disowned meanwhile"
+            if self._key in self._place.uncombinable:
+                return "its builder has refused to combine caches of these flags before"
             _log.info("job %s combines its timing cache with another build's", self._job.id)
             try:
                 new = ours if filed in (None, ours) else self._combined(filed, ours, turn)
             except (FarmError, OSError) as error:
+                if isinstance(error, CachesRefusedError):
+                    # It would each time, and finding that out takes the device from builds for ten seconds.
+                    self._place.uncombinable.add(self._key)
                 return f"it could not be combined: {error}"
             if new.size_bytes > MAX_CACHE_BYTES:
                 return _too_big(new.size_bytes)
@@ -181,6 +190,7 @@ class CacheLoan:
         """In the toolchain's interpreter, on the device: TensorRT makes caches from a builder only.
 
         Raises:
+            CachesRefusedError: the builder takes one of them only.
             ChildFailedError: the child refused, crashed or took too long.
             DeviceUnavailableError: the device was somebody else's all the time.
         """
@@ -214,7 +224,7 @@ class CacheLoan:
         for refused in document["refused"]:
             _log.warning("a timing cache of %s was dropped, for the builder does not take it", refused)
         if not document["written"] or str(ours) in document["refused"]:
-            raise FarmError("the builder does not take what this build came back with")
+            raise CachesRefusedError("the builder does not take what this build came back with")
 
     def _acquire(self, lock: DeviceLock) -> None:
         begin = time.monotonic()
@@ -238,6 +248,12 @@ def _why_not(size_bytes: int | None, throttling: Throttling | None) -> str:
         # Its timings are of slower clocks than those that other builds are timed at.
         return f"the GPU was throttled during the build: {throttling}"
     return _too_big(size_bytes) if size_bytes > MAX_CACHE_BYTES else ""
+
+
+def _nothing_new(use: CacheUse) -> str:
+    """Why there is nothing to file, where the builder's log says so; an empty text if there may be."""
+    has_all = use.taken and use.timed == 0
+    return "the build timed nothing that the cache it was lent does not have" if has_all else ""
 
 
 def _too_big(size_bytes: int) -> str:

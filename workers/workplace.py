@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from farm.bootstrap import Farm
     from farm.domain.jobs import Failure
     from farm.domain.targets import Device, ToolchainId
+    from farm.domain.timing_caches import CacheKey
     from farm.storage.signing import Signer
     from workers.pulse import Pulse
 
@@ -37,6 +38,7 @@ class Workplace:
         pulse: how it says that it lives.
         signer: the key that signs what it builds.
         environments: variables that an operator gave to the children of a toolchain.
+        uncombinable: timing caches that a builder has refused to combine.
     """
 
     farm: Farm
@@ -51,6 +53,7 @@ class Workplace:
     pulse: Pulse
     signer: Signer
     environments: Mapping[ToolchainId, Mapping[str, str]] = field(default_factory=dict)
+    uncombinable: set[CacheKey] = field(default_factory=set)
 
     def environment_for(self, toolchain: ToolchainId) -> dict[str, str]:
         """What a child of a toolchain gets beside what every child gets: it sees this worker's device alone."""

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farm.domain.errors import BuildError, StoreUnavailableError
-from farm.domain.timing_caches import MAX_CACHE_BYTES, CacheUse, Merge, cache_flags, cache_key
+from farm.domain.timing_caches import MAX_CACHE_BYTES, CacheKey, CacheUse, Merge, cache_flags, cache_key
 from farm.services.attempts import finish_attempt
 from farm.services.timing_caches import drop_caches, report_caches
 from tests.behaviours.given import claim, given_a_farm, given_a_queued_job
 from tests.factories import a_build_spec, a_cache_use, a_digest, a_returned_cache, an_outcome
 from tests.fakes import InMemoryArtifactStore, InMemoryDatabase
 from workers.throttle_watch import Throttling
-from workers.timing_caches import MERGE_ROUNDS, CacheLoan
+from workers.timing_caches import MERGE_ROUNDS, CacheLoan, CachesRefusedError
 from workers.toolchains.toolchain import BuildOutput
 
 if TYPE_CHECKING:
@@ -208,12 +208,15 @@ class Farm:
         self.database = database
         self.store = store or InMemoryArtifactStore()
         self.pause: Callable[[], None] = lambda: None
+        self.uncombinable: set[CacheKey] = set()
 
     def loan(self, job: Job, attempt: Attempt, **options: Any) -> CacheLoan:
         """A loan in a scratch folder of its own."""
         folder = self.folder / f"{job.id}.{attempt.number}"
         folder.mkdir(parents=True)
-        place: Any = SimpleNamespace(farm=SimpleNamespace(database=self.database, store=self.store))
+        place: Any = SimpleNamespace(
+            farm=SimpleNamespace(database=self.database, store=self.store), uncombinable=self.uncombinable
+        )
         return CacheLoan(place, job, attempt, folder, **{"combine": self.combine, **options})
 
     def combine(self, theirs: Path, ours: Path, both: Path) -> None:
@@ -221,12 +224,14 @@ class Farm:
         self.pause()
         write(both, lines(theirs.read_bytes()) | lines(ours.read_bytes()))
 
-    def build(self, loan: CacheLoan, entries: set[str], throttling: Throttling | None = None) -> Any:
+    def build(
+        self, loan: CacheLoan, entries: set[str], throttling: Throttling | None = None, **facts: Any
+    ) -> Any:
         """Lends, builds and gives back."""
         lent = loan.lend()
         write(loan.returned_path, entries | (lines(lent.read_bytes()) if lent else set()))
         self.pause()
-        return loan.give_back(a_built(), 12.0, throttling)
+        return loan.give_back(a_built(**facts), 12.0, throttling)
 
     def entries(self, digest: Digest | None) -> set[str]:
         """Of the cache that is filed."""
@@ -370,6 +375,36 @@ def test_caches_that_can_not_be_combined_cost_only_the_update(
     use = finish(farm, job, attempt, returned, loan)
     assert (use.merged, str(error) in use.reason) == (Merge.KEPT_OUT, True)
     assert farm.entries(filed(database)) == {"theirs"}
+
+
+def test_a_builder_that_refuses_to_combine_is_not_asked_again(farm: Farm, database: InMemoryDatabase) -> None:
+    asked: list[Path] = []
+
+    def refuse(theirs: Path, *_paths: Path) -> None:
+        asked.append(theirs)
+        raise CachesRefusedError("there is a part of Myelin's in it")
+
+    for salt in ("one", "two"):
+        job, attempt = a_build(database, salt)
+        loan = farm.loan(job, attempt, combine=refuse)
+        returned = farm.build(loan, {f"mine {salt}"})
+        farm.file(f"theirs {salt}")
+        use = finish(farm, job, attempt, returned, loan)
+        assert (use.merged, "refused" in use.reason or "Myelin" in use.reason) == (Merge.KEPT_OUT, True)
+    assert len(asked) == 1
+
+
+def test_a_build_that_timed_nothing_new_leaves_the_filed_cache_alone(
+    farm: Farm, database: InMemoryDatabase
+) -> None:
+    before = farm.file("all that it needs")
+    job, attempt = a_build(database)
+    loan = farm.loan(job, attempt)
+    returned = farm.build(loan, set(), entries_before=7, entries_after=7, hits=30)
+    newer = farm.file("all that it needs", "theirs")
+    use = finish(farm, job, attempt, returned, loan)
+    assert (use.merged, "timed nothing" in use.reason, use.lent) == (Merge.KEPT_OUT, True, before.sha256)
+    assert filed(database) == newer
 
 
 def test_a_cache_that_was_disowned_during_the_build_does_not_come_back(
