@@ -2,10 +2,11 @@
 
     python benchmarks/gpu_scaling.py --toolchain-python /opt/trt86/bin/python --gpus 1,2,4 --out results
 
-For every number of GPUs there is a new farm (its own Redis, database and store) with one `farm worker` of that many
-devices. One build on every GPU goes before, uncounted, for the disk's and the driver's caches. Then, while all
-workers wait, as in a fleet, the same set of builds is submitted at once, each with a salt of its own, so that
-nothing is shared. What counts is the time from the first claim to the last finish, by the database's clock.
+A new farm (its own Redis, database and store) has one `farm worker` of all those devices. One build on every GPU goes
+before, uncounted, for the disk's and the driver's caches. Then for every number of GPUs the other workers are drained,
+and while those that are left wait, as in a fleet, the same set of builds is submitted at once, each with a salt
+of its own, so that nothing is shared. What counts is the time from the first claim to the last finish, by the
+database's clock.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 
 #: For workers to find their toolchains.
 _START_S = 60.0
+_HEARTBEAT_S = 5.0
 
 
 class Host:
@@ -58,14 +60,14 @@ class Host:
         return {
             **os.environ,
             "FARM_HOME": str(home),
-            "FARM_BROKER_URL": f"redis://127.0.0.1:{self.args.redis_port}/{len(home.name)}",
+            "FARM_BROKER_URL": f"redis://127.0.0.1:{self.args.redis_port}/0",
         }
 
     @contextmanager
     def worker(self, home: Path, gpus: int) -> Iterator[subprocess.Popen[bytes]]:
         """A `farm worker` with so many GPUs, a process for each."""
         devices = [word for index in range(gpus) for word in ("--device", str(index))]
-        with (self.args.out / f"worker-{gpus}.log").open("ab") as log:
+        with (self.args.out / "worker.log").open("ab") as log:
             process = subprocess.Popen(
                 [
                     sys.executable, "-m", "cli.main", "worker", *devices,
@@ -89,24 +91,42 @@ class Host:
         document = json.loads(self.farm(home, words))
         return str(document["id"])
 
-    def measure(self, gpus: int) -> dict[str, Any]:
-        """One number of GPUs: the set, and how long it took."""
-        home = self.folder / ("f" * gpus)
+    def measure(self, counts: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """The set on each number of GPUs, and how long it took."""
+        home = self.folder / "farm"
         home.mkdir()
         self.farm(home, "db upgrade")
-        with self.worker(home, gpus):
-            self.until(home, gpus, lambda: self.live(home) == gpus, patience_s=_START_S)
-            say(f"{gpus} GPU(s): workers live")
-            warm = [self.submit(home, f"warm{number}") for number in range(gpus)]
-            self.until(home, gpus, lambda: all(self.done(home, one) for one in warm))
-            say(f"{gpus} GPU(s): warm")
-            with ThreadPoolExecutor(self.args.builds) as clients:
-                ids = list(
-                    clients.map(lambda number: self.submit(home, f"s{number}"), range(self.args.builds))
-                )
-            say(f"{gpus} GPU(s): submitted")
-            self.until(home, gpus, lambda: all(self.done(home, one) for one in ids))
-        return {"gpus": gpus, "builds": len(ids), **self.figures(home, set(ids))}
+        most = max(counts)
+        with self.worker(home, most):
+            self.until(home, lambda: self.live(home) == most, patience_s=_START_S)
+            say(f"{most} workers live")
+            self.build(home, "warm", most)
+            for gpus in counts:
+                self.serve_with(home, gpus)
+                ids = self.build(home, f"{gpus}-", self.args.builds)
+                yield {"gpus": gpus, "builds": len(ids), **self.figures(home, set(ids))}
+
+    def build(self, home: Path, salt: str, count: int) -> list[str]:
+        """So many builds, submitted at once, until they are done; their submissions."""
+        with ThreadPoolExecutor(count) as clients:
+            ids = list(clients.map(lambda number: self.submit(home, f"{salt}{number}"), range(count)))
+        say(f"{count} builds {salt} submitted")
+        self.until(home, lambda: all(self.done(home, one) for one in ids))
+        return ids
+
+    def serve_with(self, home: Path, gpus: int) -> None:
+        """Drains all workers but so many."""
+        workers = sorted(
+            json.loads(self.farm(home, "workers --json")), key=lambda worker: str(worker["name"])
+        )
+        for place, worker in enumerate(workers):
+            order = "resume" if place < gpus else "drain"
+            if (worker["state"] == "live") == (order == "drain"):
+                self.farm(home, f"worker {order} {worker['name']}")
+        # A worker hears of it with its next heartbeat.
+        time.sleep(_HEARTBEAT_S + 1)
+        self.until(home, lambda: self.live(home) == gpus)
+        say(f"{gpus} of {len(workers)} workers take jobs")
 
     def live(self, home: Path) -> int:
         """How many workers live."""
@@ -121,7 +141,7 @@ class Host:
             raise SystemExit(self.farm(home, f"status {submission}"))
         return states <= {"SUCCEEDED", "BUILT"}
 
-    def until(self, home: Path, gpus: int, condition: Any, patience_s: float | None = None) -> None:
+    def until(self, home: Path, condition: Any, patience_s: float | None = None) -> None:
         """Waits; says what the farm and the worker say if it takes too long."""
         end = time.monotonic() + (patience_s or self.args.patience_s)
         while not condition():
@@ -129,9 +149,7 @@ class Host:
                 words = [
                     self.farm(home, word, check=False) for word in ("workers", "queue", "devices", "failures")
                 ]
-                raise SystemExit(
-                    "\n".join([*words, (self.args.out / f"worker-{gpus}.log").read_text()[-4000:]])
-                )
+                raise SystemExit("\n".join([*words, (self.args.out / "worker.log").read_text()[-4000:]]))
             time.sleep(0.5)
 
     def figures(self, home: Path, submissions: set[str]) -> dict[str, Any]:
@@ -196,8 +214,8 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory() as folder:
             host = Host(args, Path(folder))
-            for gpus in map(int, args.gpus.split(",")):
-                results.append(host.measure(gpus))
+            for result in host.measure([int(count) for count in args.gpus.split(",")]):
+                results.append(result)
                 results[-1]["speed_up"] = round(results[0]["span_s"] / results[-1]["span_s"], 2)
                 print(json.dumps(results[-1]), flush=True)
                 (args.out / "scaling.json").write_text(json.dumps(results, indent=2) + "\n")
