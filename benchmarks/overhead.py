@@ -35,8 +35,10 @@ from farm.services.submit import SubmitOrder, keep_model, submit_plan
 from farm.settings import read_settings
 from farm.storage.model_cache import ModelCache
 from farm.storage.onnx_files import read_model
-from workers.agent import RunningWorker, choose_devices, offer_of, probe_machine
+from workers.agent import RunningWorker
 from workers.interpreters import code_folder
+from workers.machine import probe_machine
+from workers.offers import choose_devices, offer_of
 
 #: The bare script: the same calls that the farm's child makes, and nothing else.
 BARE = """

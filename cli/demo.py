@@ -92,7 +92,7 @@ def _submit(farm: Farm, *, as_json: bool) -> Submission:
     from farm.services.plan import BuildRequest, plan_builds
     from farm.services.submit import SubmitOrder, keep_model, submit_plan
     from farm.storage.onnx_files import read_model
-    from workers.agent import describe_machine
+    from workers.machine import describe_machine
 
     describe_machine(farm)
     model = read_model(digits_model())

@@ -148,7 +148,7 @@ def _know_this_machine(farm: Farm) -> None:
     with farm.database.reading() as transaction:
         if transaction.fleet.known_targets():
             return
-    from workers.agent import describe_machine
+    from workers.machine import describe_machine
 
     show_note("looking at what this machine can build for …")
     describe_machine(farm)

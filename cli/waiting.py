@@ -103,14 +103,11 @@ def start_local_worker(farm: Farm, stack: ExitStack) -> None:
     Raises:
         UnsupportedTargetError: nothing here serves any device.
     """
-    from workers.agent import (
-        FolderLock,
-        RunningWorker,
-        choose_devices,
-        offer_of,
-        probe_machine,
-        sweep_scratch,
-    )
+    from workers.agent import RunningWorker
+    from workers.folder_lock import FolderLock
+    from workers.leftovers import sweep_scratch
+    from workers.machine import probe_machine
+    from workers.offers import choose_devices, offer_of
 
     try:
         stack.enter_context(FolderLock(farm.settings.home))

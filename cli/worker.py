@@ -66,7 +66,7 @@ def up(
     farm up --device cpu
     farm up --toolchain-python /opt/trt86/bin/python
     """
-    from workers.agent import FolderLock
+    from workers.folder_lock import FolderLock
     from workers.serve import ServeOptions
 
     farm = opened(ctx, create=True)
@@ -154,8 +154,10 @@ def _serve(
     as_json: bool,
 ) -> None:
     from farm.bootstrap import open_signer
-    from workers.agent import choose_devices, probe_machine, sweep_scratch
     from workers.confinement import hide_this_process
+    from workers.leftovers import sweep_scratch
+    from workers.machine import probe_machine
+    from workers.offers import choose_devices
     from workers.patience import patiently
     from workers.serve import serve_devices
 

@@ -48,10 +48,21 @@ from urllib.parse import unquote
 
 from farm.credentials import remember_secrets, secret_url
 from farm.domain.errors import InvalidRequestError
-from farm.domain.stores import LEAST_GRACE_S, BucketUrl
+from farm.domain.stores import LEAST_GRACE_S
+from farm.setting_values import (
+    broker_value,
+    choice_value,
+    folder_value,
+    seconds_value,
+    size_value,
+    sqlite_url,
+    store_value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from farm.domain.stores import BucketUrl
 
 EMBEDDED_BROKER = "memory://"
 LOG_FORMATS = ("text", "json")
@@ -147,39 +158,41 @@ def read_settings(home: Path | None = None, environment: Mapping[str, str] | Non
         InvalidRequestError: a variable does not hold what it should.
     """
     env = os.environ if environment is None else environment
-    folder = _folder("FARM_HOME", str(home or env.get("FARM_HOME") or _default_home(env)))
+    folder = folder_value("FARM_HOME", str(home or env.get("FARM_HOME") or _default_home(env)))
     return Settings(
         home=folder,
-        database_url=secret_url(env, "FARM_DATABASE_URL") or _sqlite_url(folder / "farm.db"),
-        store=_store(env.get("FARM_STORE") or str(folder / "artifacts")),
+        database_url=secret_url(env, "FARM_DATABASE_URL") or sqlite_url(folder / "farm.db"),
+        store=store_value("FARM_STORE", env.get("FARM_STORE") or str(folder / "artifacts")),
         store_access=_store_access(env),
-        least_grace_s=_seconds("FARM_LEAST_GRACE_S", env.get("FARM_LEAST_GRACE_S") or str(LEAST_GRACE_S)),
-        broker_url=_broker_url(secret_url(env, "FARM_BROKER_URL") or EMBEDDED_BROKER),
-        scratch=_folder("FARM_SCRATCH", env.get("FARM_SCRATCH") or str(folder / "scratch")),
-        locks=_folder("FARM_LOCKS", env.get("FARM_LOCKS") or str(DEFAULT_LOCKS)),
+        least_grace_s=seconds_value(
+            "FARM_LEAST_GRACE_S", env.get("FARM_LEAST_GRACE_S") or str(LEAST_GRACE_S)
+        ),
+        broker_url=broker_value("FARM_BROKER_URL", secret_url(env, "FARM_BROKER_URL") or EMBEDDED_BROKER),
+        scratch=folder_value("FARM_SCRATCH", env.get("FARM_SCRATCH") or str(folder / "scratch")),
+        locks=folder_value("FARM_LOCKS", env.get("FARM_LOCKS") or str(DEFAULT_LOCKS)),
         failpoints=env.get("FARM_FAILPOINTS") or "",
         drain_s=_drain_seconds(env.get("FARM_DRAIN_S") or "300"),
         user=env.get("FARM_USER") or _login_name(),
         host=socket.gethostname(),
-        lease_s=_seconds("FARM_LEASE_S", env.get("FARM_LEASE_S") or "30"),
-        busy_s=_seconds("FARM_BUSY_S", env.get("FARM_BUSY_S") or "15"),
+        lease_s=seconds_value("FARM_LEASE_S", env.get("FARM_LEASE_S") or "30"),
+        busy_s=seconds_value("FARM_BUSY_S", env.get("FARM_BUSY_S") or "15"),
         log_format=(
-            log_format := _choice("FARM_LOG_FORMAT", env.get("FARM_LOG_FORMAT") or "text", LOG_FORMATS)
+            log_format := choice_value("FARM_LOG_FORMAT", env.get("FARM_LOG_FORMAT") or "text", LOG_FORMATS)
         ),
-        log_level=_choice(
+        log_level=choice_value(
             "FARM_LOG_LEVEL",
             env.get("FARM_LOG_LEVEL") or ("info" if log_format == "json" else "warning"),
             LOG_LEVELS,
         ),
         signing_key=_optional_file("FARM_SIGNING_KEY", env),
         trusted_keys=_optional_file("FARM_TRUSTED_KEYS", env),
-        child_memory=_size("FARM_CHILD_MEMORY", env.get("FARM_CHILD_MEMORY") or "0") or None,
-        child_file_size=_size("FARM_CHILD_FILE_SIZE", env.get("FARM_CHILD_FILE_SIZE") or "64G"),
-        child_cpu_s=math.ceil(_seconds("FARM_CHILD_CPU_S", env["FARM_CHILD_CPU_S"]))
+        child_memory=size_value("FARM_CHILD_MEMORY", env.get("FARM_CHILD_MEMORY") or "0") or None,
+        child_file_size=size_value("FARM_CHILD_FILE_SIZE", env.get("FARM_CHILD_FILE_SIZE") or "64G"),
+        child_cpu_s=math.ceil(seconds_value("FARM_CHILD_CPU_S", env["FARM_CHILD_CPU_S"]))
         if env.get("FARM_CHILD_CPU_S")
         else None,
         toolchains=_optional_file("FARM_TOOLCHAINS", env),
-        scratch_quota=_size("FARM_SCRATCH_QUOTA", env.get("FARM_SCRATCH_QUOTA") or "128G"),
+        scratch_quota=size_value("FARM_SCRATCH_QUOTA", env.get("FARM_SCRATCH_QUOTA") or "128G"),
     )
 
 
@@ -213,75 +226,18 @@ def own_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
-def _folder(variable: str, text: str) -> Path:
-    if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
-        raise InvalidRequestError(
-            f"{variable} must be a folder, not a URL",
-            hint="Name a folder; for a fleet, one that all hosts mount.",
-        )
-    try:
-        return Path(text).expanduser().absolute()
-    except RuntimeError as error:
-        raise InvalidRequestError(f"{variable} is {text!r}, but there is no such user") from error
-
-
-def _store(text: str) -> Path | BucketUrl:
-    return BucketUrl.parse(text) if text.startswith("s3://") else _folder("FARM_STORE", text)
-
-
 def _store_access(env: Mapping[str, str]) -> dict[str, str]:
     found = {name: value for name, value in env.items() if name.startswith("AWS_")}
     remember_secrets(value for name, value in found.items() if name in _STORE_SECRETS)
     return found
 
 
-def _sqlite_url(path: Path) -> str:
-    # A folder may have any name, and these two characters mean something in a URL.
-    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
-
-
-def _broker_url(text: str) -> str:
-    if not re.match(r"[a-z][a-z0-9+.-]*://", text):
-        raise InvalidRequestError(
-            "FARM_BROKER_URL must be a URL",
-            hint="Such as redis://host:6379/0; leave it out for the embedded farm.",
-        )
-    if text.startswith("rediss://") and "ssl_cert_reqs=" not in text:
-        # Left alone, kombu would check no certificate at all.
-        return text + ("&" if "?" in text else "?") + "ssl_cert_reqs=required"
-    return text
-
-
-def _choice(variable: str, text: str, choices: tuple[str, ...]) -> str:
-    if text.lower() not in choices:
-        raise InvalidRequestError(f"{variable} must be one of {', '.join(choices)}, not {text!r}")
-    return text.lower()
-
-
 def _drain_seconds(text: str) -> float:
-    return 0.0 if text.strip() in ("0", "0.0") else _seconds("FARM_DRAIN_S", text)
-
-
-def _seconds(variable: str, text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not (seconds > 0 and math.isfinite(seconds)):
-        raise InvalidRequestError(f"{variable} must be a number of seconds above zero, not {text!r}")
-    return seconds
+    return 0.0 if text.strip() in ("0", "0.0") else seconds_value("FARM_DRAIN_S", text)
 
 
 def _optional_file(variable: str, env: Mapping[str, str]) -> Path | None:
-    return _folder(variable, env[variable]) if env.get(variable) else None
-
-
-def _size(variable: str, text: str) -> int:
-    """Bytes, or `512M`, `64G`, `1T`: powers of 1024."""
-    found = re.fullmatch(r"(\d+)([KMGT]?)(i?B)?", text.strip(), re.IGNORECASE)
-    if not found:
-        raise InvalidRequestError(f"{variable} must be a size such as 512M or 64G, not {text!r}")
-    return int(found[1]) << 10 * " KMGT".index(found[2].upper() or " ")
+    return folder_value(variable, env[variable]) if env.get(variable) else None
 
 
 def _default_home(env: Mapping[str, str]) -> Path:

@@ -176,8 +176,7 @@ class Consumer:
         pulse = self._place.pulse
         pulse.drain_itself(why)
         try:
-            with self._place.farm.database.transaction() as transaction:
-                pulse.beat(transaction)
+            pulse.note_drain(self._place.farm.database)
         except FarmError as error:
             _log.warning("that it drains will be noted once the database is there: %s", error)
 
@@ -185,9 +184,10 @@ class Consumer:
         """Says that the worker lives, while no attempt does."""
         pulse = self._place.pulse
         while not self._place.stopping.wait(_PULSE_GAP_S):
-            if not pulse.is_due:
+            if not (pulse.is_due or pulse.has_unsaid):
                 continue
             try:
+                pulse.note_drain(self._place.farm.database)
                 with self._place.farm.database.autocommit() as transaction:
                     pulse.beat(transaction)
             except FarmError as error:

@@ -61,6 +61,14 @@ class DeviceLock:
         """Gives the device back."""
         self.release()
 
+    def check(self) -> None:
+        """Whether the device could be locked here at all, by whoever is first.
+
+        Raises:
+            DeviceUnavailableError: the folder can not be used.
+        """
+        os.close(self._opened())
+
     def acquire(self) -> None:
         """Takes the device now.
 
@@ -69,11 +77,7 @@ class DeviceLock:
         """
         if self._file is not None:
             raise RuntimeError(f"this lock on {self.uuid} is held already")
-        try:
-            file = self._open()
-        except OSError as error:
-            hint = f"Make {self._path.parent} a folder that every worker of this host can write to."
-            raise DeviceUnavailableError(f"can not lock {self.uuid}: {error}", hint=hint) from error
+        file = self._opened()
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -128,6 +132,13 @@ class DeviceLock:
             return f"process {note['pid']} on {note['host']} since {note['since']}{purpose}"
         except (OSError, ValueError, KeyError, TypeError):
             return ""
+
+    def _opened(self) -> int:
+        try:
+            return self._open()
+        except OSError as error:
+            hint = f"Make {self._path.parent} a folder that all workers of this host can write to, or name one: FARM_LOCKS."
+            raise DeviceUnavailableError(f"can not lock {self.uuid}: {error}", hint=hint) from error
 
     def _open(self) -> int:
         folder = self._path.parent

@@ -123,6 +123,7 @@ def probe_interpreter(python: Path, scratch: Path, listed: ListedInterpreter | N
         InvalidRequestError: it is no Python that the child runs on.
     """
     listed = listed or ListedInterpreter(python)
+    place = f"{listed.where}: " if listed.where else ""
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         request, result = Path(folder) / "request.json", Path(folder) / "result.json"
@@ -146,11 +147,13 @@ def probe_interpreter(python: Path, scratch: Path, listed: ListedInterpreter | N
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise InvalidRequestError(f"{python} does not answer as a Python interpreter: {error}") from error
+            raise InvalidRequestError(
+                f"{place}{python} does not answer as a Python interpreter: {error}"
+            ) from error
         if not result.exists():
             last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
             raise InvalidRequestError(
-                f"{python} can not run the farm's child: {last}",
+                f"{place}{python} can not run the farm's child: {last}",
                 hint="It needs Python 3.10 or newer, and numpy.",
             )
         answer = json.loads(result.read_text())
@@ -171,13 +174,25 @@ def probe_interpreters(
 ) -> list[Interpreter]:
     """The farm's own interpreter first, then those that the operator names, then those of a file.
 
+    What the file says of one of the first ones holds for it.
+
     Raises:
         InvalidRequestError: one of those named does not work.
     """
-    own = Path(sys.executable)
     # Absolute, since children run in folders of their own; not resolved, since a virtual environment is a link.
-    named = dict.fromkeys([own, *(path.absolute() for path in paths)])
+    named = [Path(sys.executable), *(path.absolute() for path in paths)]
+    said: dict[tuple[Path, Path], tuple[Path, list[ListedInterpreter]]] = {}
+    for path in named:
+        said.setdefault(_identity(path), (path, []))
+    for entry in listed:
+        said.setdefault(_identity(entry.python), (entry.python, []))[1].append(entry)
     return [
-        *(probe_interpreter(path, scratch) for path in named),
-        *(probe_interpreter(entry.python, scratch, entry) for entry in listed),
+        probe_interpreter(path, scratch, entry)
+        for path, entries in said.values()
+        for entry in entries or [ListedInterpreter(path)]
     ]
+
+
+def _identity(python: Path) -> tuple[Path, Path]:
+    """The same for the names of one interpreter, such as `python` and `python3` of a virtual environment."""
+    return python.parent.resolve(), python.resolve()

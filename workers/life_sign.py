@@ -22,8 +22,8 @@ class LifeSign:
     """A locked file named after a worker, for as long as its process lives.
 
     Unlike a process number it is never given to somebody else, and it holds across the containers of a host that
-    share the folder. A worker that ends in order takes its file away, so that a file without a lock is that of a
-    dead one.
+    share the folder. It gets its name when it is locked, and a worker that ends in order takes it away, so that a
+    file without a lock is that of a dead one. Only files of the own user count: everybody may write to the folder.
 
     Args:
         folder: of the files, the same for all workers of the host.
@@ -31,21 +31,30 @@ class LifeSign:
     """
 
     def __init__(self, folder: Path, worker_id: str) -> None:
+        self._worker_id = worker_id
         self._path = _path(folder, worker_id)
         self._file: int | None = None
 
     def give(self) -> Self:
         """Begins to be there. Where that is not possible, the end of a lease tells of this worker's death."""
+        unnamed = self._path.with_name(f".{self._path.name}")
         try:
             if not self._path.parent.exists():
                 with suppress(FileExistsError):
                     self._path.parent.mkdir(parents=True)
                     self._path.parent.chmod(0o1777)  # mkdir's own mode is cut by the umask
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+            self._file = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.pwrite(self._file, _boot_id(), 0)
+            os.pwrite(self._file, _content(self._worker_id), 0)
+            unnamed.rename(self._path)
         except OSError as error:
-            _log.warning("this worker's death will be noticed late: %s", error)
+            _log.warning(
+                "the death of this worker would be noticed at the end of its lease only: %s. "
+                "Make FARM_LOCKS a folder that it can write to",
+                error,
+            )
+            with suppress(OSError):
+                unnamed.unlink(missing_ok=True)
             self.withdraw()
         return self
 
@@ -58,15 +67,33 @@ class LifeSign:
             self._file = None
 
 
+def dead_workers(folder: Path) -> dict[str, Death]:
+    """The workers that died without a word, of those that share the folder and belong to this user."""
+    found = {}
+    for path in folder.glob("worker-*.life"):
+        worker_id = path.name.removeprefix("worker-").removesuffix(".life")
+        death = death_of(folder, worker_id)
+        if death is not None:
+            found[worker_id] = death
+    return found
+
+
 def death_of(folder: Path, worker_id: str) -> Death | None:
     """How a worker died that shares the folder; none if it lives, or nobody can say."""
     try:
-        file = os.open(_path(folder, worker_id), os.O_RDONLY | os.O_NOFOLLOW)
+        # Without waiting, should somebody have put a pipe there.
+        file = os.open(_path(folder, worker_id), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:
+        # Whoever may write to the folder could put a file there, or give a dead worker's to a living one.
+        if os.fstat(file).st_uid != os.geteuid():
+            return None
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return Death.PROCESS if os.pread(file, 100, 0) == _boot_id() else Death.MACHINE
+        boot, _, name = os.pread(file, 1000, 0).partition(b"\0")
+        if name.decode(errors="replace") != worker_id:
+            return None
+        return Death.PROCESS if boot == _boot_id() else Death.MACHINE
     except OSError:
         # Held: it lives.
         return None
@@ -82,12 +109,12 @@ def forget(folder: Path, worker_id: str) -> None:
 
 def clear_old(folder: Path) -> None:
     """Takes away the files of workers that died long ago, and that nobody has asked about."""
-    for path in folder.glob("worker-*.life"):
+    for path in [*folder.glob("worker-*.life"), *folder.glob(".worker-*.life")]:
         with suppress(OSError):
             # No clock of the farm: both times are of this host's disk.
             if time.time() - path.stat().st_mtime < _OLD_S:
                 continue
-            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 path.unlink()
@@ -97,6 +124,10 @@ def clear_old(folder: Path) -> None:
 
 def _path(folder: Path, worker_id: str) -> Path:
     return folder / f"worker-{re.sub(r'[^A-Za-z0-9.-]', '_', worker_id)}.life"
+
+
+def _content(worker_id: str) -> bytes:
+    return _boot_id() + b"\0" + worker_id.encode()
 
 
 def _boot_id() -> bytes:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from farm.services.ports import Transaction
+    from farm.services.ports import Database, Transaction
 
 _log = logging.getLogger(__name__)
 #: How often an idle worker says that it lives.
 PULSE_S = 5.0
-#: How soon it says again that it drains itself, until it hears that this was noted.
-_INSIST_S = 1.0
 
 
 class Pulse:
@@ -29,6 +28,7 @@ class Pulse:
         self._name = name
         self._next = 0.0
         self._own_reason = ""
+        self._saying = threading.Lock()
         self.drain_reason = ""
         self.is_leaving = False
 
@@ -42,24 +42,39 @@ class Pulse:
         """Whether nobody has beaten for a while."""
         return time.monotonic() >= self._next
 
+    @property
+    def has_unsaid(self) -> bool:
+        """Whether it drains itself, and this is not noted yet."""
+        return bool(self._own_reason)
+
     def drain_itself(self, reason: str) -> None:
-        """Takes nothing new from now on, and has the next beats note it, until one hears that it is noted."""
+        """Takes nothing new from now on; `note_drain` says so to everybody else."""
         self.drain_reason = self._own_reason = reason
-        self._next = 0.0
+
+    def note_drain(self, database: Database) -> None:
+        """Notes that the worker drains itself, unless that is noted; from then on `resume` counts.
+
+        In a transaction of its own, because only its end tells that it is noted. Said once more after that,
+        it would undo a `resume` that came at once.
+
+        Raises:
+            DatabaseUnavailableError: nobody knows whether it is noted; to be said again.
+        """
+        with self._saying:
+            if not self._own_reason:
+                return
+            with database.transaction() as transaction:
+                transaction.fleet.drain(self._name, self._own_reason, "the worker itself")
+            self._own_reason = ""
 
     def beat(self, transaction: Transaction) -> None:
         """Says that the worker lives, if that is due."""
         if not self.is_due:
             return
-        reason, gap_s = transaction.fleet.beat(self._worker_id), PULSE_S
+        # Read first: once it is forgotten, it is noted for sure.
         own = self._own_reason
-        if own and not reason:
-            # Whether this transaction is committed nobody knows yet: only a later beat that hears of it does.
-            transaction.fleet.drain(self._name, own, "the worker itself")
-            reason, gap_s = own, _INSIST_S
-        elif own:
-            self._own_reason = ""
-        self._next = time.monotonic() + gap_s
+        reason = transaction.fleet.beat(self._worker_id) or own
+        self._next = time.monotonic() + PULSE_S
         if reason != self.drain_reason:
             _log.warning("draining: %s", reason) if reason else _log.warning("resumed")
         self.drain_reason = reason

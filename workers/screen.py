@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from farm.settings import Settings
-    from workers.agent import Offer, RunningWorker
+    from workers.agent import RunningWorker
     from workers.interpreters import Interpreter
+    from workers.offers import Offer
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Screen:
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         device = self.offer.device
+        names = {interpreter.path: interpreter.name for interpreter in reversed(self.interpreters)}
         return {
             "worker": self.worker.id,
             "name": self.worker.name,
@@ -49,6 +51,7 @@ class Screen:
                     "toolchain": str(description.id),
                     "variant": description.id.variant or None,
                     "python": str(self.offer.toolchains[description.id]),
+                    "name": names.get(self.offer.toolchains[description.id]) or None,
                     "environment": sorted(self.offer.environments.get(description.id, {})),
                 }
                 for description in self.offer.descriptions
@@ -96,8 +99,9 @@ class Screen:
 
 def _toolchain(found: dict[str, Any]) -> str:
     variant = f" ({found['variant']})" if found["variant"] else ""
+    name = f" ({found['name']})" if found["name"] else ""
     more = f" with {', '.join(found['environment'])}" if found["environment"] else ""
-    return f"{found['toolchain']}{variant} in {found['python']}{more}"
+    return f"{found['toolchain']}{variant} in {found['python']}{name}{more}"
 
 
 def _aligned(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

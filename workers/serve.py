@@ -15,8 +15,10 @@ from farm.domain.durations import duration_text
 from farm.domain.errors import TransientError, UnsupportedTargetError
 from farm.logs import configure_logging
 from farm.settings import own_environment
-from workers.agent import RunningWorker, offer_of, worker_name
+from workers.agent import RunningWorker
+from workers.device_lock import DeviceLock
 from workers.device_processes import DeviceProcesses
+from workers.offers import offer_of, worker_name
 from workers.patience import patiently
 from workers.screen import Screen
 from workers.stopping import StopSignals
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 
     from farm.bootstrap import Farm
     from farm.domain.targets import Device
-    from workers.agent import Offer
     from workers.interpreters import Interpreter
+    from workers.offers import Offer
 
 _log = logging.getLogger(__name__)
 _POLL_S = 0.2
@@ -74,6 +76,7 @@ def serve_devices(
 
     Raises:
         UnsupportedTargetError: no toolchain here serves any of the devices.
+        DeviceUnavailableError: a device can not be locked, because the folder of locks can not be used.
     """
     configure_logging(farm.settings)
     offers, reasons = [], []
@@ -85,6 +88,9 @@ def serve_devices(
             tell(f"{device.device_type.slug}: {error.message}")
     if not offers:
         raise reasons[0]
+    for offer in offers:
+        # Every job would fail of it, one after the other.
+        DeviceLock(offer.device.uuid, folder=farm.settings.locks).check()
     stop = StopSignals().install()
     if len(offers) == 1:
         _serve_here(farm, offers[0], interpreters, options, stop, tell, show)

@@ -41,12 +41,14 @@ class ListedInterpreter:
         name: for people; empty if it has none.
         devices: words for the devices that it is for, as `--device` takes them; none for all.
         environment: variables of its children beside those that every child has.
+        where: the file and the place in it; empty if it was named elsewhere.
     """
 
     python: Path
     name: str = ""
     devices: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    where: str = field(default="", compare=False)
 
 
 def read_toolchain_list(path: Path) -> list[ListedInterpreter]:
@@ -79,6 +81,13 @@ def _entry(path: Path, number: int, entry: Any) -> ListedInterpreter:
     python, name = entry.get("python"), entry.get("name", "")
     if not isinstance(python, str) or not python:
         raise InvalidRequestError(f"{where} has no python", hint='Such as python = "/opt/trt86/bin/python".')
+    if "\0" in python:
+        raise InvalidRequestError(f"{where}: python has a character that no file has")
+    try:
+        # Not resolved: a virtual environment is a link.
+        path_of_python = path.absolute().parent / Path(python).expanduser()
+    except RuntimeError as error:
+        raise InvalidRequestError(f"{where}: python is {python!r}, but there is no such user") from error
     if not isinstance(name, str):
         raise InvalidRequestError(f"{where}: name must be a text")
     devices = entry.get("devices", [])
@@ -87,11 +96,11 @@ def _entry(path: Path, number: int, entry: Any) -> ListedInterpreter:
             f"{where}: devices must be a list of texts", hint='Such as ["0", "GPU-4f1c"].'
         )
     return ListedInterpreter(
-        # Not resolved: a virtual environment is a link.
-        python=path.absolute().parent / Path(python).expanduser(),
+        python=path_of_python,
         name=name,
         devices=tuple(devices),
         environment=_environment(where, entry.get("environment", {})),
+        where=where,
     )
 
 
@@ -103,4 +112,6 @@ def _environment(where: str, value: Any) -> dict[str, str]:
             raise InvalidRequestError(f"{where}: {name!r} is no name of a variable")
         if _RESERVED.fullmatch(name):
             raise InvalidRequestError(f"{where}: {name} is set by the farm itself")
+        if "\0" in value[name]:
+            raise InvalidRequestError(f"{where}: {name} has a character that no variable can hold")
     return dict(value)

@@ -39,19 +39,12 @@ def finish_attempt(
         AttemptSupersededError: the job went on without this attempt, so nothing of it is filed.
     """
     with database.transaction() as transaction:
-        transaction.jobs.close(
-            attempt,
-            AttemptState.SUCCEEDED,
-            JobState.SUCCEEDED,
-            log=log,
-            seconds=dict(outcome.seconds),
-            environment=dict(outcome.environment),
-        )
-        number = transaction.engines.file(job, attempt, outcome)
+        finished = transaction.engines.finish(job, attempt, outcome, log)
         if outcome.timing_cache is not None:
             return_cache(transaction, job, attempt, outcome.timing_cache)
-        follow_up(transaction, job, number)
-        return number
+        if finished.has_follow_ups:
+            follow_up(transaction, job, finished.engine_id)
+        return finished.engine_id
 
 
 def fail_attempt(

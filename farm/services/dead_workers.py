@@ -119,7 +119,7 @@ def _failure(attempt: Attempt, death: Death) -> Failure:
 
 
 def keep_lost_logs(database: Database, store: ArtifactStore, job_id: str) -> int:
-    """Keeps what a job's lost attempts said while they lived, as artifacts; how many logs it kept.
+    """Keeps what a job's lost attempts said while they lived, and how they ended, as artifacts; how many logs it kept.
 
     What can not be kept now stays readable where it is.
     """
@@ -131,9 +131,9 @@ def keep_lost_logs(database: Database, store: ArtifactStore, job_id: str) -> int
         ]
     kept = 0
     for attempt, said in lost:
-        if not said:
-            continue
         why = f"\n[farm] {attempt.failure.code}: {attempt.failure.message}\n" if attempt.failure else ""
+        if not (said or why):
+            continue
         try:
             digest = store.put_bytes((said + why).encode("utf-8", "replace"))
             with database.transaction() as transaction:

@@ -29,9 +29,10 @@ from farm.storage.database import SqlDatabase
 from farm.storage.onnx_files import read_model
 from farm.storage.signing import make_signer
 from tests.fake_toolchain.toolchain import DESCRIPTION
-from workers.agent import Offer, RunningWorker, offer_of
+from workers.agent import RunningWorker
 from workers.device_lock import DEFAULT_LOCK_FOLDER
 from workers.interpreters import Interpreter
+from workers.offers import Offer, offer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

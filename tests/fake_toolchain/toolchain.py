@@ -145,6 +145,7 @@ def _killed() -> None:
 
 
 def _hang() -> None:
+    print("hangs", flush=True)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _wait()
 

@@ -17,8 +17,9 @@ from farm.domain.targets import Device
 from farm.settings import Settings
 from tests.fake_toolchain.harness import CPU
 from tests.fake_toolchain.toolchain import DESCRIPTION
-from workers.agent import RunningWorker, offer_of
+from workers.agent import RunningWorker
 from workers.interpreters import Interpreter, probe_interpreter
+from workers.offers import offer_of
 
 
 def _settings(values: dict[str, Any]) -> Settings:

@@ -19,19 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-#: Notes its start and every SIGTERM in a file; ends at the second one, as a worker does.
+#: Notes its start and every signal in a file; ends at the last one, as a worker does.
 WORKER = """
 import os, signal, sys, time
 told = []
 def note(*words):
     with open(sys.argv[1], "a") as file:
         print(*words, file=file, flush=True)
-def on_term(*_):
-    told.append(1)
-    note("told", len(told))
+def on_signal(number, _):
+    told.append(number)
+    note("told", signal.Signals(number).name)
     if len(told) == int(sys.argv[2]):
         sys.exit(0)
-signal.signal(signal.SIGTERM, on_term)
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, on_signal)
 note("started", os.getpid())
 while True:
     time.sleep(0.05)
@@ -91,17 +92,19 @@ def test_told_to_stop_all_are_told_once_and_end(running: Running) -> None:
     running.thread.join(timeout=30)
     assert not running.thread.is_alive()
     assert running.processes.pids == {}
-    assert [running.said(uuid)[-1] for uuid in running.notes] == ["told 1", "told 1"]
+    assert [running.said(uuid)[-1] for uuid in running.notes] == ["told SIGTERM", "told SIGTERM"]
 
 
-def test_told_to_hurry_they_are_told_a_second_time(tmp_path: Path) -> None:
+def test_told_to_hurry_they_are_told_again_by_another_signal_which_none_can_take_for_the_first(
+    tmp_path: Path,
+) -> None:
     running = Running(tmp_path, signals=2)
     running.stop.asked.set()
-    wait_until(lambda: all(running.said(uuid)[-1] == "told 1" for uuid in running.notes))
+    wait_until(lambda: all(running.said(uuid)[-1] == "told SIGTERM" for uuid in running.notes))
     assert len(running.processes.pids) == 2, "they may finish what they do"
     running.stop.now.set()
     running.thread.join(timeout=30)
-    assert [running.said(uuid)[-1] for uuid in running.notes] == ["told 2", "told 2"]
+    assert [running.said(uuid)[-1] for uuid in running.notes] == ["told SIGINT", "told SIGINT"]
     assert running.processes.pids == {}
 
 

@@ -14,9 +14,10 @@ from farm.domain.targets import DeviceKind, DeviceType
 from tests.fake_nvml import FakeGpu, FakeNvml
 from tests.fake_toolchain.harness import FarmOfTest, farm_of_test, is_alive, wait_until
 from tests.fake_toolchain.toolchain import DESCRIPTION
-from workers import presence
-from workers.agent import RunningWorker, offer_of
+from workers import attempt, presence
+from workers.agent import RunningWorker
 from workers.interpreters import probe_interpreter
+from workers.offers import offer_of
 from workers.presence import DEVICE_LOST
 
 if TYPE_CHECKING:
@@ -138,6 +139,34 @@ def test_three_different_jobs_that_fail_in_a_row_drain_the_worker_and_spare_the_
         with place.farm.database.transaction() as transaction:
             assert transaction.fleet.resume(worker.name)
         place.succeeded(jobs[3])
+
+
+def test_a_success_in_between_gives_the_worker_its_trust_back(place: FarmOfTest) -> None:
+    place.fake.does("transient", "transient", "build", "transient", "build")
+    jobs = [place.submit(salt=str(number), max_attempts=1)[0] for number in range(5)]
+    with place.worker():
+        place.succeeded(jobs[-1])
+        assert drain_reason(place) == ""
+    states = [place.job(job_id).state for job_id in jobs]
+    assert states.count(JobState.FAILED) == 3
+
+
+def test_three_jobs_that_a_bug_of_the_farm_ended_drain_the_worker(
+    place: FarmOfTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_a_bug(*_arguments: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(attempt, "sign_engine", with_a_bug)
+    jobs = [place.submit(salt=str(number), max_attempts=1)[0] for number in range(4)]
+    with place.worker():
+        for job_id in jobs[:3]:
+            failure = place.ended(job_id).failure
+            assert failure is not None
+            assert failure.code == "FarmBug"
+            assert "ZeroDivisionError: a bug" in failure.message
+        assert "3 different jobs failed here in a row" in wait_until(lambda: drain_reason(place))
+        assert place.attempts(jobs[3]) == []
 
 
 def test_jobs_that_are_refused_leave_the_worker_its_trust(place: FarmOfTest) -> None:

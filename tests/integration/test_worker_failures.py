@@ -90,27 +90,6 @@ def test_the_job_of_a_worker_that_was_killed_is_built_by_another_one_and_no_chil
     assert "[farm] WorkerDied: worker" in place.log(first)
 
 
-def test_a_job_that_killed_two_workers_is_parked_with_its_logs(place: FarmOfTest) -> None:
-    place.fake.does("hang")
-    (job_id,) = place.submit(max_attempts=9)
-    for number in (1, 2):
-        with place.worker_process() as killed:
-            pid = place.fake.pid(number)
-            wait_until(lambda: place.attempts(job_id)[-1].phase == "build")
-            wait_until(lambda: place.live_log(job_id))
-            killed.kill()
-            wait_until(lambda pid=pid: not is_alive(pid))
-    with place.worker():
-        job = place.ended(job_id)
-    assert (job.state, job.failure and job.failure.code) == (JobState.FAILED, "PoisonJobError")
-    assert job.failure is not None
-    assert "SIGKILL" in job.failure.message
-    assert "it was the 2. process that this job killed, so it is parked" in job.failure.message
-    attempts = place.attempts(job_id)
-    assert [attempt.state for attempt in attempts] == [AttemptState.LOST] * 2
-    assert all("[farm]" in place.log(attempt) for attempt in attempts)
-
-
 def test_a_job_whose_every_worker_is_killed_fails_at_its_last_attempt(place: FarmOfTest) -> None:
     place.fake.does("hang")
     with place.worker_process() as killed:
@@ -188,7 +167,7 @@ def test_a_worker_that_is_told_to_stop_leaves_no_process_behind(place: FarmOfTes
 
 def test_what_killed_workers_left_in_scratch_is_swept(place: FarmOfTest) -> None:
     from farm.services.attempts import rescue_expired
-    from workers.agent import sweep_scratch
+    from workers.leftovers import sweep_scratch
 
     place.fake.does("hang")
     with place.worker_process() as killed:

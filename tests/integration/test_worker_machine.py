@@ -23,8 +23,8 @@ from farm.settings import read_settings
 from tests.factories import a_cpu_toolchain, a_device, a_device_type, a_toolchain, an_l4
 from tests.fake_nvml import FakeGpu, FakeNvml
 from tests.fake_toolchain.harness import ROOT, Fake, wait_until
-from workers.agent import FolderLock, choose_devices, offer_of, served_device_types, sweep_scratch
 from workers.devices import describe_cpu
+from workers.folder_lock import FolderLock
 from workers.interpreters import (
     Interpreter,
     code_folder,
@@ -32,7 +32,10 @@ from workers.interpreters import (
     probe_interpreter,
     probe_interpreters,
 )
+from workers.leftovers import sweep_scratch
 from workers.materials import ReferenceCache, ReferenceKey
+from workers.offers import choose_devices, offer_of, served_device_types
+from workers.toolchain_list import ListedInterpreter
 
 AHEAD = a_toolchain(
     name="tensorrt-rtx",
@@ -184,6 +187,14 @@ def test_the_farms_own_interpreter_comes_first_and_every_one_once(
     assert [i.path for i in found] == [Path(sys.executable), fake]
 
 
+def test_what_a_file_says_of_an_interpreter_that_is_named_already_holds_for_it(tmp_path: Path) -> None:
+    own = ListedInterpreter(Path(sys.executable), "the farm's own", ("0",), {"TRT_HINT": "8"})
+    found = probe_interpreters([], tmp_path, [own])
+    assert [(i.path, i.name, i.devices, i.environment) for i in found] == [
+        (own.python, own.name, own.devices, own.environment)
+    ]
+
+
 def test_a_probe_leaves_nothing_in_scratch(tmp_path: Path) -> None:
     probe_interpreter(Path(sys.executable), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["code"]
@@ -252,7 +263,7 @@ def test_a_foreign_interpreter_sees_no_packages_of_the_user() -> None:
 _HOLD = """
 import sys, time
 from pathlib import Path
-from workers.agent import FolderLock
+from workers.folder_lock import FolderLock
 with FolderLock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -102,3 +102,11 @@ def test_a_folder_that_can_not_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(DeviceUnavailableError, match="can not lock GPU-1") as caught:
         DeviceLock("GPU-1", folder=tmp_path / "file").acquire()
     assert "file" in caught.value.hint
+
+
+def test_whether_a_device_could_be_locked_is_known_without_taking_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DeviceUnavailableError, match="can not lock GPU-1"):
+        DeviceLock("GPU-1", folder=tmp_path / "file").check()
+    with DeviceLock("GPU-1", folder=tmp_path / "locks"):
+        DeviceLock("GPU-1", folder=tmp_path / "locks").check()

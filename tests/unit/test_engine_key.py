@@ -98,7 +98,7 @@ def with_toolchain(spec: BuildSpec, **changes: Any) -> BuildSpec:
     return replace(spec, target=replace(spec.target, toolchain=replace(spec.target.toolchain, **changes)))
 
 
-def with_options(spec: BuildSpec, **options: Any) -> BuildSpec:
+def with_options(spec: BuildSpec, /, **options: Any) -> BuildSpec:
     return replace(spec, builder_config={**spec.builder_config, **options})
 
 

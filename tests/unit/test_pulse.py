@@ -1,9 +1,10 @@
-"""The pulse: a worker that drains itself says so until it knows that it was heard."""
+"""The pulse: a worker that drains itself says so until that is noted, and not once more."""
 
 from __future__ import annotations
 
 import pytest
 
+from farm.domain.errors import DatabaseUnavailableError
 from tests.factories import a_worker
 from tests.fakes import InMemoryDatabase
 from workers.pulse import Pulse
@@ -27,6 +28,12 @@ def beat(database: InMemoryDatabase, pulse: Pulse) -> None:
         pulse.beat(transaction)
 
 
+def drain_reason(database: InMemoryDatabase) -> str:
+    """Why the worker takes nothing, as SQL has it."""
+    with database.reading() as transaction:
+        return transaction.fleet.workers()[0].drain_reason
+
+
 def test_a_drain_and_its_end_are_heard(database: InMemoryDatabase) -> None:
     pulse = Pulse("w-1", NAME)
     beat(database, pulse)
@@ -46,39 +53,49 @@ def test_a_worker_that_drains_itself_takes_nothing_before_anybody_has_noted_it(
 ) -> None:
     pulse = Pulse("w-1", NAME)
     beat(database, pulse)
-    assert not pulse.is_due
     pulse.drain_itself("its GPU is gone")
+    beat(database, pulse)
     assert pulse.takes_nothing
-    assert pulse.is_due, "the next beat is not waited for"
+    assert pulse.has_unsaid
 
 
-def test_what_was_rolled_back_is_said_again(database: InMemoryDatabase) -> None:
+def test_what_could_not_be_noted_is_said_again(database: InMemoryDatabase) -> None:
     pulse = Pulse("w-1", NAME)
     pulse.drain_itself("its GPU is gone")
 
-    def fails() -> None:
-        with database.transaction() as transaction:
-            pulse.beat(transaction)
-            raise ZeroDivisionError
+    def goes_away() -> None:
+        raise DatabaseUnavailableError("the database is away")
 
-    with pytest.raises(ZeroDivisionError):
-        fails()
-    with database.reading() as transaction:
-        assert transaction.fleet.workers()[0].drain_reason == ""
+    database.before_writing = goes_away
+    with pytest.raises(DatabaseUnavailableError):
+        pulse.note_drain(database)
+    assert drain_reason(database) == ""
     assert pulse.takes_nothing
-    beat(database, pulse)
-    with database.reading() as transaction:
-        assert transaction.fleet.workers()[0].drain_reason == "its GPU is gone"
+    pulse.note_drain(database)
+    assert drain_reason(database) == "its GPU is gone"
+    assert not pulse.has_unsaid
 
 
 def test_a_worker_that_drained_itself_is_resumed_like_any_other(database: InMemoryDatabase) -> None:
     pulse = Pulse("w-1", NAME)
     pulse.drain_itself("its GPU is gone")
+    pulse.note_drain(database)
     beat(database, pulse)
-    beat(database, pulse)
+    assert pulse.takes_nothing
     with database.transaction() as transaction:
         assert transaction.fleet.resume(NAME)
     beat(database, pulse)
     assert not pulse.takes_nothing
-    with database.reading() as transaction:
-        assert transaction.fleet.workers()[0].drain_reason == ""
+    assert drain_reason(database) == ""
+
+
+def test_a_resume_before_the_next_beat_counts(database: InMemoryDatabase) -> None:
+    pulse = Pulse("w-1", NAME)
+    pulse.drain_itself("its GPU is gone")
+    pulse.note_drain(database)
+    with database.transaction() as transaction:
+        assert transaction.fleet.resume(NAME)
+    pulse.note_drain(database)
+    beat(database, pulse)
+    assert not pulse.takes_nothing
+    assert drain_reason(database) == ""

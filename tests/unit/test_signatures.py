@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from farm.domain.signatures import pattern_of, signature_of
@@ -38,5 +38,7 @@ def test_words_code_and_phase_count() -> None:
 
 
 @given(st.text())
+@example("0/0")
+@example("/''")
 def test_a_patterns_pattern_is_itself(message: str) -> None:
     assert pattern_of(pattern_of(message)) == pattern_of(message)

@@ -60,6 +60,12 @@ def test_an_empty_list_is_a_list(tmp_path: Path) -> None:
             '[[interpreter]]\npython = "p"\nenvironment = { PYTHONPATH = "x" }',
             "PYTHONPATH is set by the farm",
         ),
+        ('[[interpreter]]\npython = "~nobody-has-this-name/python"', "there is no such user"),
+        ('[[interpreter]]\npython = "a\\u0000b"', "python has a character that no file has"),
+        (
+            '[[interpreter]]\npython = "p"\nenvironment = { A = "\\u0000" }',
+            "A has a character that no variable can hold",
+        ),
         ("[[interpreter", "is no TOML"),
     ],
 )

@@ -1,0 +1,97 @@
+"""From the text of a variable to its value; whatever is wrong is said with the variable's name."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+from farm.domain.errors import InvalidRequestError
+from farm.domain.stores import BucketUrl
+
+
+def folder_value(variable: str, text: str) -> Path:
+    """A folder or a file, as a whole path.
+
+    Raises:
+        InvalidRequestError: it is a URL, or the home of nobody.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
+        raise InvalidRequestError(
+            f"{variable} must be a folder, not a URL",
+            hint="Name a folder; for a fleet, one that all hosts mount.",
+        )
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise InvalidRequestError(f"{variable} is {text!r}, but there is no such user") from error
+
+
+def store_value(variable: str, text: str) -> Path | BucketUrl:
+    """A folder, or a place in a bucket.
+
+    Raises:
+        InvalidRequestError: it is neither.
+    """
+    return BucketUrl.parse(text) if text.startswith("s3://") else folder_value(variable, text)
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a database in a file."""
+    # A folder may have any name, and these two characters mean something in a URL.
+    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def broker_value(variable: str, text: str) -> str:
+    """The URL of a broker; with TLS its certificate is checked unless the URL says otherwise.
+
+    Raises:
+        InvalidRequestError: it is no URL.
+    """
+    if not re.match(r"[a-z][a-z0-9+.-]*://", text):
+        raise InvalidRequestError(
+            f"{variable} must be a URL",
+            hint="Such as redis://host:6379/0; leave it out for the embedded farm.",
+        )
+    if text.startswith("rediss://") and "ssl_cert_reqs=" not in text:
+        # Left alone, kombu would check no certificate at all.
+        return text + ("&" if "?" in text else "?") + "ssl_cert_reqs=required"
+    return text
+
+
+def choice_value(variable: str, text: str, choices: tuple[str, ...]) -> str:
+    """One of a few words.
+
+    Raises:
+        InvalidRequestError: it is none of them.
+    """
+    if text.lower() not in choices:
+        raise InvalidRequestError(f"{variable} must be one of {', '.join(choices)}, not {text!r}")
+    return text.lower()
+
+
+def seconds_value(variable: str, text: str) -> float:
+    """Seconds above zero.
+
+    Raises:
+        InvalidRequestError: it is no such number.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise InvalidRequestError(f"{variable} must be a number of seconds above zero, not {text!r}")
+    return seconds
+
+
+def size_value(variable: str, text: str) -> int:
+    """Bytes, or `512M`, `64G`, `1T`: powers of 1024.
+
+    Raises:
+        InvalidRequestError: it is no size.
+    """
+    found = re.fullmatch(r"(\d+)([KMGT]?)(i?B)?", text.strip(), re.IGNORECASE)
+    if not found:
+        raise InvalidRequestError(f"{variable} must be a size such as 512M or 64G, not {text!r}")
+    return int(found[1]) << 10 * " KMGT".index(found[2].upper() or " ")

@@ -1,0 +1,135 @@
+"""The in-memory stand-in for `FleetCatalog`."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from farm.domain.jobs import JobState
+from farm.domain.targets import Target
+from farm.domain.work import Worker
+from tests.fakes.tables import WORKER_SILENCE_S, Tables, WorkerRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from farm.domain.targets import Device, DeviceType, ToolchainId
+    from farm.domain.toolchains import ToolchainDescription
+    from farm.domain.work import WorkerRegistration
+
+
+class InMemoryFleetCatalog:
+    """Implements `FleetCatalog`."""
+
+    def __init__(self, tables: Tables, now: Callable[[], datetime]) -> None:
+        self._tables = tables
+        self._now = now
+
+    def register(self, registration: WorkerRegistration) -> dict[DeviceType, str]:
+        """Files a worker; the slug of each of its device types."""
+        self.describe(registration.device_types, registration.toolchains)
+        self._slug(registration.device.device_type)
+        self._tables.devices[registration.device.uuid] = registration.device
+        self._tables.workers[registration.id] = WorkerRow(registration, self._now(), self._now())
+        return {device_type: self._slug(device_type) for device_type in registration.device_types}
+
+    def describe(
+        self, device_types: Sequence[DeviceType], toolchains: Sequence[ToolchainDescription]
+    ) -> None:
+        """Files what a machine could serve."""
+        for toolchain in toolchains:
+            self._tables.toolchains[toolchain.id] = toolchain
+        for device_type in device_types:
+            self._slug(device_type)
+            self._tables.targets |= {(device_type, t.id) for t in toolchains if t.can_serve(device_type)}
+
+    def beat(self, worker_id: str) -> str:
+        """Notes that a worker lives; why it is to take nothing new."""
+        if worker_id not in self._tables.workers:
+            return ""
+        row = self._tables.workers[worker_id]
+        row.heartbeat_at, row.stopped_at = self._now(), None
+        return self._tables.drains.get(row.registration.name, "")
+
+    def drain(self, name: str, reason: str, requested_by: str) -> None:
+        """Tells the workers of a name to take nothing new."""
+        assert requested_by
+        self._tables.drains.setdefault(name, reason)
+
+    def resume(self, name: str) -> bool:
+        """Lets them take jobs again."""
+        return self._tables.drains.pop(name, None) is not None
+
+    def hold_duty(self, duty: str, holder: str, lease_s: float) -> bool:
+        """Takes a duty, or keeps it."""
+        now = self._now()
+        had, until = self._tables.duties.get(duty, (holder, now))
+        if had != holder and until >= now:
+            return False
+        self._tables.duties[duty] = (holder, now + timedelta(seconds=lease_s))
+        return True
+
+    def leave_duties(self, holder: str) -> None:
+        """Gives up every duty."""
+        for duty in [duty for duty, (had, _) in self._tables.duties.items() if had == holder]:
+            del self._tables.duties[duty]
+
+    def stop(self, worker_id: str) -> None:
+        """Notes that a worker has left."""
+        if worker_id in self._tables.workers:
+            self._tables.workers[worker_id].stopped_at = self._now()
+
+    def workers(self) -> list[Worker]:
+        """The live ones first."""
+        found = [self._worker(row) for row in self._tables.workers.values()]
+        return sorted(found, key=lambda worker: not worker.is_live)
+
+    def device_types(self) -> dict[str, DeviceType]:
+        """By slug."""
+        return dict(sorted(self._tables.slugs.items(), key=lambda item: (item[1].kind.value, item[0])))
+
+    def devices(self) -> list[Device]:
+        """By host and index."""
+        return sorted(self._tables.devices.values(), key=lambda device: (device.host, device.index))
+
+    def toolchains(self) -> list[ToolchainDescription]:
+        """By name."""
+        return sorted(self._tables.toolchains.values(), key=lambda toolchain: toolchain.id.name)
+
+    def known_targets(self) -> set[tuple[DeviceType, ToolchainId]]:
+        """Every pair that some machine has been able to serve."""
+        return set(self._tables.targets)
+
+    def _slug(self, device_type: DeviceType) -> str:
+        for slug, known in self._tables.slugs.items():
+            if known == device_type:
+                return slug
+        slug = device_type.distinct_slug if device_type.slug in self._tables.slugs else device_type.slug
+        self._tables.slugs[slug] = device_type
+        return slug
+
+    def _worker(self, row: WorkerRow) -> Worker:
+        registration = row.registration
+        targets = tuple(Target(device_type, toolchain.id) for device_type, toolchain in registration.targets)
+        silence = self._now() - row.heartbeat_at
+        is_live = row.stopped_at is None and silence < timedelta(seconds=WORKER_SILENCE_S)
+        running = [
+            row.job.id
+            for row in self._tables.jobs.values()
+            if row.job.state is JobState.RUNNING and row.job.worker_id == registration.id
+        ]
+        return Worker(
+            id=registration.id,
+            host=registration.host,
+            pid=registration.pid,
+            device=self._tables.devices[registration.device.uuid],
+            toolchains=tuple(sorted({target.toolchain for target in targets})),
+            targets=targets,
+            started_at=row.started_at,
+            heartbeat_at=row.heartbeat_at,
+            stopped_at=row.stopped_at,
+            is_live=is_live,
+            current_job=running[-1] if running and is_live else "",
+            name=registration.name,
+            drain_reason=self._tables.drains.get(registration.name, ""),
+        )

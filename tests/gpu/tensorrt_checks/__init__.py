@@ -1,0 +1,16 @@
+"""The checks of `drive_tensorrt.py`.
+
+Imported from its folder: in TensorRT's interpreter a foreign package may be called `tests`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from tensorrt_checks.registry import CHECKS
+
+__all__ = ["CHECKS"]
+
+# In the order in which they run.
+for _name in ("inference", "caches", "tensors", "refusals", "memory"):
+    import_module(f"tensorrt_checks.{_name}")

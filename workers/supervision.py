@@ -1,0 +1,198 @@
+"""Runs the children of an attempt: with the device to themselves, within their time, until they are to stop."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from farm.domain.errors import DeviceUnavailableError
+from farm.domain.jobs import Phase
+from farm.domain.targets import DeviceKind
+from workers.child.requests import attempt_request_as_json, result_from_json
+from workers.child_process import ChildOutcome, ChildProcess
+from workers.confinement import Limits
+from workers.device_lock import DeviceLock
+from workers.phase_deadlines import PhaseDeadlines
+from workers.presence import DeviceWatch, device_lost
+from workers.throttle_watch import ThrottleWatch
+from workers.workplace import ChildFailedError, StoppedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from farm.domain.work import Job
+    from workers.child.requests import AttemptRequest, AttemptResult
+    from workers.journal import Journal
+    from workers.lease import Lease
+    from workers.throttle_watch import Throttling
+    from workers.workplace import Workplace
+
+#: Computing a reference on the CPU may not take longer.
+REFERENCE_DEADLINE_S = 1800
+_DEVICE_GAP_S = 0.5
+
+
+class Supervision:
+    """Watches over the children of one attempt.
+
+    Args:
+        place: what the worker works with.
+        job: of the attempt; its deadlines begin now.
+        folder: scratch folder of the attempt.
+        lease: of the attempt.
+        journal: of the attempt.
+    """
+
+    def __init__(self, place: Workplace, job: Job, folder: Path, lease: Lease, journal: Journal) -> None:
+        self._place = place
+        self._job = job
+        self._folder = folder
+        self._lease = lease
+        self._journal = journal
+        self._deadline = time.monotonic() + job.request.deadline_s
+        self._phases = PhaseDeadlines(job.request.phase_deadlines)
+        #: Whether the device is there while a child works on it.
+        self.presence = DeviceWatch(place.device)
+        #: How the device was throttled during the build; none if nobody could say.
+        self.throttling: Throttling | None = None
+
+    def prepare(self, message: str) -> None:
+        """Says what the attempt does before its child starts.
+
+        Raises:
+            StoppedError: it is to stop.
+            ChildFailedError: preparing takes longer than it may.
+        """
+        if self._should_stop():
+            raise StoppedError
+        self.keep_time(Phase.PREPARE)
+        self._journal.report(Phase.PREPARE, None, message)
+
+    def keep_time(self, phase: Phase) -> None:
+        """Ends a phase of the worker's own that takes longer than it may.
+
+        Raises:
+            ChildFailedError: it does.
+        """
+        overdue = self._phases.look(phase.value)
+        if overdue is not None:
+            raise ChildFailedError(overdue)
+
+    def compute_reference(self, request: Mapping[str, Any]) -> ChildOutcome:
+        """Runs a request in a child of the reference's interpreter, without the device.
+
+        Raises:
+            StoppedError: the attempt is to stop.
+        """
+        child = self._child("reference", request, self._place.reference_python, {})
+        return self._supervise(child, min(REFERENCE_DEADLINE_S, self._remaining_s()))
+
+    def run_toolchain(self, compose: Callable[[], AttemptRequest]) -> AttemptResult:
+        """Runs a request in a child of the job's toolchain, which has the device to itself.
+
+        Args:
+            compose: makes the request, once the device is this attempt's.
+
+        Raises:
+            ChildFailedError: the child failed, took too long, or lost its device.
+            DeviceUnavailableError: the device was held by others all the time, or can not be locked.
+            StoppedError: the attempt is to stop.
+        """
+        device, toolchain = self._place.device, self._job.target.toolchain
+        visible = device.uuid if device.device_type.kind is DeviceKind.GPU else ""
+        with self._device() as lock:
+            child = self._child(
+                "attempt",
+                attempt_request_as_json(compose()),
+                self._place.interpreters[toolchain],
+                self._place.environment_for(toolchain),
+                pass_fds=(lock.fileno(),),
+            )
+            with ThrottleWatch(visible, lambda: self._journal.phase) as watch, self.presence:
+                outcome = self._supervise(child, self._remaining_s())
+            self.throttling = watch.during(Phase.BUILD.value)
+        if outcome.failure is not None:
+            raise ChildFailedError(outcome.failure)
+        assert outcome.result is not None  # noqa: S101 - neither stopped nor failed
+        return result_from_json(outcome.result)
+
+    @contextmanager
+    def _device(self) -> Iterator[DeviceLock]:
+        """The device for this attempt alone.
+
+        Somebody else of this host who holds it, such as another farm's worker, is waited for: that is no
+        fault of the job, so it takes neither one of its attempts nor of its time.
+
+        Raises:
+            DeviceUnavailableError: it was held for as long as an attempt may take, or can not be locked.
+        """
+        lock = DeviceLock(
+            self._place.device.uuid,
+            folder=self._place.farm.settings.locks,
+            purpose=f"engine-farm job {self._job.id}",
+        )
+        begin, told = time.monotonic(), ""
+        while True:
+            try:
+                lock.acquire()
+                break
+            except DeviceUnavailableError as error:
+                is_held = isinstance(error.__cause__, BlockingIOError)
+                if not is_held or time.monotonic() - begin > self._job.request.deadline_s:
+                    raise
+                if error.message != told:
+                    told = error.message
+                    self.prepare(f"waiting: {told}")
+            if self._should_stop():
+                raise StoppedError
+            time.sleep(_DEVICE_GAP_S)
+        waited_s = time.monotonic() - begin
+        self._deadline += waited_s
+        self._phases.forgive(waited_s)
+        try:
+            yield lock
+        finally:
+            lock.release()
+
+    def _child(
+        self,
+        name: str,
+        request: Mapping[str, Any],
+        python: Path,
+        environment: Mapping[str, str],
+        pass_fds: tuple[int, ...] = (),
+    ) -> ChildProcess:
+        return ChildProcess(
+            python,
+            self._folder,
+            name,
+            request,
+            code=self._place.code,
+            environment=environment,
+            limits=Limits.of(self._place.farm.settings, self._remaining_s()),
+            pass_fds=pass_fds,
+        )
+
+    def _supervise(self, child: ChildProcess, deadline_s: float) -> ChildOutcome:
+        outcome = child.supervise(
+            deadline_s=deadline_s,
+            should_stop=self._should_stop,
+            on_tick=self._journal.tell_of_child,
+            phases=self._phases,
+        )
+        if outcome.was_stopped and self.presence.reason and not self._is_to_stop():
+            raise ChildFailedError(device_lost(self._place.device, self.presence.reason, self._journal.phase))
+        if outcome.was_stopped:
+            raise StoppedError
+        return outcome
+
+    def _should_stop(self) -> bool:
+        return bool(self.presence.reason) or self._is_to_stop()
+
+    def _is_to_stop(self) -> bool:
+        return self._lease.is_cancelled or self._lease.is_lost or self._place.stopping.is_set()
+
+    def _remaining_s(self) -> float:
+        return max(self._deadline - time.monotonic(), 0.0)
