@@ -10,10 +10,8 @@ are simulated (benchmarks/simulated_worker.py): they build nothing. Three parts:
   takes while all workers are idle, then a while in which they work on jobs of `--job-s`. Latencies are those of a
   worker's thread: from asking for a connection to the end of the commit, Python included.
 - matrix: how long one submission of 1,000 cells takes.
-- overhead: jobs of no length through the farm (submitted, woken by Celery, claimed, finished with an engine filed;
-  once without a heartbeat, as the real worker, whose first comes after 5 s, and once with one) against as many no-op tasks through bare Celery and Redis, with the settings of the farm's own Celery
-  app and the same number of worker processes, in turn and several times. Submission, or sending, is in the time.
-  The ratio counts; absolute figures are this machine's.
+- overhead: jobs of no length through the farm against as many no-op tasks through bare Celery and Redis
+  (benchmarks/scale_overhead.py). The ratio counts; absolute figures are this machine's.
 """
 
 from __future__ import annotations
@@ -25,22 +23,20 @@ import platform
 import statistics
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.scale_fleet import CELLS, Fleet
-from benchmarks.simulated_worker import settings_for
-from farm.services.sweep import announce_due
-from tests.factories import a_target
-from workers.queues import TASK, new_celery_app
+from benchmarks.scale_overhead import measure_overhead
 from workers.sweeper import Sweeper
 
 USERS = 10
 #: Threads of a process of simulated workers: as many as its pool keeps connections.
 THREADS = 5
-_PATIENCE_S = 300.0
+_PACKAGES = ("sqlalchemy", "psycopg", "celery", "kombu", "redis")
 
 
 def main() -> None:
@@ -52,17 +48,23 @@ def main() -> None:
     ask.add_argument("--job-s", type=float, default=20.0)
     ask.add_argument("--seconds", type=float, default=40.0, help="of work at every backlog")
     ask.add_argument("--overhead-jobs", type=int, default=5000)
-    ask.add_argument("--overhead-workers", type=int, default=2, help="worker processes")
+    ask.add_argument("--overhead-workers", default="2,4", help="numbers of worker processes")
     ask.add_argument("--repeat", type=int, default=3)
     ask.add_argument("--only", choices=["growth", "matrix", "overhead"])
     ask.add_argument("--json", type=Path, help="also write the figures here")
     args = ask.parse_args()
     result: dict[str, Any] = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "command": " ".join(["python benchmarks/scale.py", *without_json(sys.argv[1:])]),
     }
-    parts = {"growth": measure_growth, "matrix": measure_matrix, "overhead": measure_overhead}
+    parts = {
+        "growth": measure_growth,
+        "matrix": measure_matrix,
+        "overhead": lambda fleet, args: measure_overhead(fleet, args, say),
+    }
     with Fleet() as fleet:
+        result["versions"] |= fleet.versions()
         for name, measure in parts.items():
             if args.only in (None, name):
                 began = time.monotonic()
@@ -103,7 +105,7 @@ def measure_growth(fleet: Fleet, args: argparse.Namespace) -> list[dict[str, Any
         while time.monotonic() < end:
             busy.append(sweep(sweeper))
             time.sleep(0.5)
-        cores = [(b - a) / args.seconds for a, b in zip(before, fleet.cpu_s(), strict=True)]
+        cores = {part: (spent - before[part]) / args.seconds for part, spent in fleet.cpu_s().items()}
         waiting = farm.count("QUEUED")
         for simulation in simulations:
             simulation.tell("rest")
@@ -132,8 +134,8 @@ def measure_growth(fleet: Fleet, args: argparse.Namespace) -> list[dict[str, Any
             "sweep_busy_p50_ms": quantile(busy, 0.5),
             "sweep_busy_max_ms": round(max(busy), 1),
             "late_p99_ms": quantile(late, 0.99),
-            "postgresql_cores": round(cores[0], 2),
-            "simulation_cores": round(cores[1], 2),
+            "postgresql_cores": round(cores["postgresql"], 2),
+            "simulation_cores": round(cores["workers"], 2),
             "errors": sum(len(report["errors"]) for report in reports),
         }
         found.append(row)
@@ -174,86 +176,6 @@ def measure_matrix(fleet: Fleet, _args: argparse.Namespace) -> dict[str, Any]:
     }
     say(f"a matrix of {CELLS} cells: {result['new_s']} s new, {result['shared_s']} s shared")
     return result
-
-
-def measure_overhead(fleet: Fleet, args: argparse.Namespace) -> dict[str, Any]:
-    """Bare Celery and the farm in turn."""
-    bare, farm, beaten = [], [], []
-    for turn in range(args.repeat):
-        bare.append(args.overhead_jobs / bare_seconds(fleet, args))
-        farm.append(args.overhead_jobs / farm_seconds(fleet, args, beats=False))
-        beaten.append(args.overhead_jobs / farm_seconds(fleet, args, beats=True))
-        say(
-            f"{turn + 1} of {args.repeat}: bare Celery {bare[-1]:.0f}/s, farm {farm[-1]:.0f}/s, "
-            f"with a heartbeat {beaten[-1]:.0f}/s"
-        )
-    ratios = [ours / theirs for ours, theirs in zip(farm, bare, strict=True)]
-    ratios_beaten = [ours / theirs for ours, theirs in zip(beaten, bare, strict=True)]
-    result = {
-        "jobs": args.overhead_jobs,
-        "worker_processes": args.overhead_workers,
-        "bare_per_s": round(statistics.median(bare)),
-        "farm_per_s": round(statistics.median(farm)),
-        "farm_with_a_heartbeat_per_s": round(statistics.median(beaten)),
-        "ratio_with_a_heartbeat": round(statistics.median(ratios_beaten), 2),
-        "ratio": round(statistics.median(ratios), 2),
-        "ratios": [round(ratio, 2) for ratio in ratios],
-    }
-    say(
-        f"{args.overhead_workers} worker process(es): bare Celery {result['bare_per_s']}/s   farm "
-        f"{result['farm_per_s']}/s   ratio {result['ratio']} (of {result['ratios']}), with a heartbeat for every job "
-        f"{result['ratio_with_a_heartbeat']}"
-    )
-    return result
-
-
-def consumers(fleet: Fleet, args: argparse.Namespace, ask: dict[str, Any]) -> list[Any]:
-    """Worker processes that listen to an empty queue."""
-    fleet.dismiss()
-    return fleet.start([{**ask, "first": number} for number in range(args.overhead_workers)])
-
-
-def bare_seconds(fleet: Fleet, args: argparse.Namespace) -> float:
-    """From the first message to the end of the last task."""
-    ask = {"broker_url": fleet.redis.url, "database_url": "", "home": fleet.folder.name, "mode": "bare"}
-    started = consumers(fleet, args, ask)
-    app = new_celery_app(settings_for(ask))
-    begin = time.time()
-    for number in range(args.overhead_jobs):
-        app.send_task(TASK, args=[f"j-{number}"], queue=a_target().queue)
-    done: dict[str, float] = {}
-    while len(done) < args.overhead_jobs:
-        check_patience(begin)
-        time.sleep(0.25)
-        for consumer in started:
-            done |= consumer.report()["done"]
-    return max(done.values()) - begin
-
-
-def farm_seconds(fleet: Fleet, args: argparse.Namespace, *, beats: bool) -> float:
-    """From the first submission to the end of the last job."""
-    farm = fleet.new_farm()
-    started = consumers(fleet, args, {**farm.ask, "mode": "farm", "beats": beats})
-    begin = time.time()
-    for first in range(0, args.overhead_jobs, CELLS):
-        farm.submit(min(CELLS, args.overhead_jobs - first), "user")
-        announce_due(farm.database, farm.queue)
-    while left := farm.count("QUEUED", "RUNNING"):
-        check_patience(begin)
-        time.sleep(0.25)
-        announce_due(farm.database, farm.queue)
-    reports = [consumer.report() for consumer in started]
-    done = {job: when for report in reports for job, when in report["done"].items()}
-    farm.close()
-    assert left == 0
-    assert len(done) == args.overhead_jobs
-    return max(done.values()) - begin
-
-
-def check_patience(begin: float) -> None:
-    """Gives up on what hangs."""
-    if time.time() - begin > _PATIENCE_S:
-        raise TimeoutError(f"not done after {_PATIENCE_S:.0f} s")
 
 
 def quantile(values: list[float], share: float) -> float:

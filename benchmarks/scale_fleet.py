@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+from redis import Redis
 
 from benchmarks.simulated_worker import settings_for
 from farm.domain.work import JobRequest
@@ -138,21 +139,36 @@ class Fleet:
             simulation.await_ready()
         return started
 
-    def cpu_s(self) -> tuple[float, float]:
-        """Seconds of processors that PostgreSQL and the simulated workers have taken so far."""
+    def cpu_s(self) -> dict[str, float]:
+        """Seconds of processors that each part has taken so far; `submitter` is this process."""
         server = psutil.Process(self.postgres.pid)
-        groups = [server, *server.children()], [psutil.Process(each.pid) for each in self._simulations]
-        taken = [0.0, 0.0]
-        for at, group in enumerate(groups):
-            for process in group:
-                with suppress(psutil.NoSuchProcess):
-                    taken[at] += sum(process.cpu_times()[:2])
-        return taken[0], taken[1]
+        parts = {
+            "postgresql": [server, *server.children()],
+            "workers": [psutil.Process(each.pid) for each in self._simulations],
+            "submitter": [psutil.Process()],
+            "redis": [psutil.Process(self.redis.pid)],
+        }
+        return {part: sum(map(_cpu_s, processes)) for part, processes in parts.items()}
+
+    def versions(self) -> dict[str, str]:
+        """Of the servers."""
+        database = SqlDatabase(self.postgres.url)
+        with database.engine.connect() as connection:
+            postgresql = str(connection.exec_driver_sql("SHOW server_version").scalar_one())
+        database.close()
+        with Redis.from_url(self.redis.url) as client:
+            return {"postgresql server": postgresql, "redis server": client.info("server")["redis_version"]}
 
     def dismiss(self) -> None:
         """Ends all processes of simulated workers."""
         while self._simulations:
             self._simulations.pop().kill()
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    with suppress(psutil.NoSuchProcess):
+        return float(sum(process.cpu_times()[:2]))
+    return 0.0
 
 
 class Farm:

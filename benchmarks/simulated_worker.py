@@ -58,6 +58,14 @@ def settings_for(ask: dict[str, Any]) -> Settings:
     return replace(read_settings(home, {}), database_url=ask["database_url"], broker_url=ask["broker_url"])
 
 
+def celery_app_for(ask: dict[str, Any]) -> Any:
+    """The farm's own Celery app; for a comparison with results kept in Redis."""
+    app = new_celery_app(settings_for(ask))
+    if ask.get("keeps_results"):
+        app.conf.update(result_backend=ask["broker_url"], task_ignore_result=False)
+    return app
+
+
 class Figures:
     """What was measured since the last report; times in milliseconds."""
 
@@ -232,7 +240,7 @@ class Consumer:
         if ask["mode"] == "farm":
             self._worker = SimulatedWorker(int(ask["first"]), SqlDatabase(ask["database_url"]), self._figures)
             self._worker.register()
-        app = new_celery_app(settings_for(ask))
+        app = celery_app_for(ask)
         app.task(name=TASK, shared=False)(self._wake if self._worker else self._do_nothing)
         app.conf.task_queues = [Queue(a_target().queue)]  # type: ignore[no-untyped-call]
         controller = WorkController(

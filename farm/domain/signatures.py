@@ -18,7 +18,8 @@ _PLACEHOLDERS = (
     (re.compile(r"\b(?:GPU|MIG|CPU)-[0-9A-Za-z-]{4,}"), "<device>"),
     (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
     (re.compile(r"\b[jsw]-[0-9a-z]{8,}\b"), "<id>"),
-    (re.compile(r"(?<![\w.])(?:~|\.{1,2})?/[^\s:'\"),;]+"), "<path>"),
+    # Not after a placeholder: in `3/4` there is no path, nor in `<n>/<n>`.
+    (re.compile(r"(?<![\w.>])(?:~|\.{1,2})?/[^\s:'\"),;]+"), "<path>"),
     (re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`"), "<name>"),
     (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<address>"),
     (re.compile(r"\b[0-9a-f]{12,}…?", re.IGNORECASE), "<digest>"),
@@ -32,9 +33,13 @@ def pattern_of(message: str) -> str:
 
     A pattern's pattern is itself.
     """
-    text = " ".join(message.split())
-    for found, placeholder in _PLACEHOLDERS:
-        text = found.sub(placeholder, text)
+    text, before = " ".join(message.split()), ""
+    # What a placeholder leaves beside it may be another one's, as the slash in `/'x'`. No placeholder holds
+    # what any of them looks for, so this ends.
+    while text != before:
+        before = text
+        for found, placeholder in _PLACEHOLDERS:
+            text = found.sub(placeholder, text)
     return text
 
 

@@ -119,6 +119,19 @@ class FollowUp:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """What the end of an attempt that succeeded leads to.
+
+    Attributes:
+        engine_id: the number of the engine.
+        has_follow_ups: whether cells want something beyond it.
+    """
+
+    engine_id: int
+    has_follow_ups: bool
+
+
+@dataclass(frozen=True)
 class WakeUp:
     """What is told to a target's queue: that a job is due. Whoever hears it takes the best one there is.
 

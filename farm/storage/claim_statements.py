@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     CTE,
     Float,
+    and_,
     bindparam,
     func,
     insert,
@@ -25,9 +26,12 @@ from sqlalchemy import (
 
 from farm.domain.jobs import AttemptState
 from farm.storage.columns import DatabaseNow, JsonDocument, SecondsFromNow
+from farm.storage.job_rows import JOB_COLUMNS
 from farm.storage.tables import attempts, jobs, user_usage, worker_targets
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import ColumnElement, CompoundSelect, Insert, ScalarSelect, Select, Update
 
 _STATES: dict[str, ColumnElement[str]] = {
@@ -41,19 +45,22 @@ def is_in(table: Any, state: str) -> ColumnElement[bool]:
     return found
 
 
+#: The columns that tell the lanes of waiting jobs apart.
+LANE = ("device_type_id", "toolchain_id", "priority", "user_name")
 OF_ID: ColumnElement[Any] = bindparam("of_id", type_=jobs.c.id.type)
 
 
 @cache
 def head_of_lane() -> ColumnElement[Any]:
     """The id of the oldest due job of a lane; what somebody else takes at this moment is not waited for."""
+    return _head_of({name: bindparam(f"of_{name}") for name in LANE})
+
+
+def _head_of(lane: Mapping[str, Any]) -> ColumnElement[Any]:
     return (
         select(jobs.c.id)
         .where(
-            jobs.c.device_type_id == bindparam("of_type"),
-            jobs.c.toolchain_id == bindparam("of_toolchain"),
-            jobs.c.priority == bindparam("of_priority"),
-            jobs.c.user_name == bindparam("of_user"),
+            *(jobs.c[name] == value for name, value in lane.items()),
             *_is_due(jobs),
             jobs.c.avoid_device != bindparam("here"),
         )
@@ -66,18 +73,18 @@ def head_of_lane() -> ColumnElement[Any]:
 
 @cache
 def taking(which: ColumnElement[Any]) -> Update:
-    """The one conditional update that a claim is."""
+    """The one conditional update that a claim is; answers with the job and its lane."""
     return (
         update(jobs)
         .where(jobs.c.id == which, *_is_due(jobs))
         .values(
-            state="RUNNING",
-            attempts=jobs.c.attempts + 1,
+            state=_STATES["RUNNING"],
+            attempts=jobs.c.attempts + literal_column("1"),
             worker_id=bindparam("new_worker"),
             lease_until=SecondsFromNow(bindparam("lease_s", type_=Float)),
-            avoid_device="",
+            avoid_device=literal_column("''"),
         )
-        .returning(*jobs.c)
+        .returning(*(jobs.c[name] for name in dict.fromkeys((*JOB_COLUMNS, *LANE))))
     )
 
 
@@ -112,10 +119,43 @@ def beginning() -> Insert:
 @cache
 def take_and_begin(which: ColumnElement[Any]) -> Select[Any]:
     """Both in one statement, which SQLite does not know."""
-    taken = taking(which).cte("taken")
-    begun = _begin(taken).cte("begun")
-    query = select(*taken.c, begun.c.attempt_id, begun.c.claimed_at)
+    taken, begun = _taken_and_begun(which)
+    query = select(*(taken.c[name] for name in JOB_COLUMNS), begun.c.attempt_id, begun.c.claimed_at)
     return query.join_from(taken, begun, begun.c.job_id == taken.c.id)
+
+
+@cache
+def look_and_take() -> Select[Any]:
+    """The lanes of a worker, and what was taken from the first of them if all are of one user.
+
+    With nobody to compare, priority and age alone say which lane is first, and one statement does it all. The
+    columns of the lanes have `lane_` before their names. SQLite does not know such statements.
+    """
+    lanes = lanes_query().cte("due")
+    is_due = lanes.c.head_created_at.is_not(None)
+    users = select(func.count(lanes.c.user_name.distinct())).where(is_due).scalar_subquery()
+    first = (
+        select(*(lanes.c[name] for name in LANE))
+        .where(is_due, users == literal_column("1"))
+        .order_by(lanes.c.priority.desc(), lanes.c.head_created_at)
+        .limit(literal_column("1"))
+        .cte("first")
+    )
+    # One look-up for each column: only then is the lane known before its index is scanned, in its order.
+    lane = {name: select(first.c[name]).scalar_subquery() for name in LANE}
+    taken, begun = _taken_and_begun(_head_of(lane))
+    of_lane = and_(*(taken.c[name] == lanes.c[name] for name in LANE))
+    return (
+        select(*(column.label(f"lane_{column.name}") for column in lanes.c))
+        .add_columns(*(taken.c[name] for name in JOB_COLUMNS), begun.c.attempt_id, begun.c.claimed_at)
+        .select_from(lanes.outerjoin(taken.join(begun, begun.c.job_id == taken.c.id), of_lane))
+        .where(is_due)
+    )
+
+
+def _taken_and_begun(which: ColumnElement[Any]) -> tuple[CTE, CTE]:
+    taken = taking(which).cte("taken")
+    return taken, _begin(taken).cte("begun")
 
 
 @cache

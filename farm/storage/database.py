@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, make_url, select
 from sqlalchemy.exc import ArgumentError as BadUrlError
-from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from farm.domain.errors import DatabaseUnavailableError, InvalidRequestError, SchemaVersionError
+from farm.domain.errors import DatabaseUnavailableError, InvalidRequestError
 from farm.storage.columns import AUTOCOMMIT, DatabaseNow, json_text
+from farm.storage.database_errors import first_line, postgresql_error, sqlite_error
 from farm.storage.sql_caches import SqlTimingCaches
 from farm.storage.sql_engines import SqlEngineFiles
 from farm.storage.sql_fleet import SqlFleetCatalog
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import URL, Connection, Dialect, Engine
-
-    from farm.domain.errors import FarmError
 
 #: How long SQLite waits for another writer before it says that the database is locked.
 SQLITE_BUSY_S = 15
@@ -112,8 +111,8 @@ class SqlDatabase:
         except IntegrityError:
             raise
         except DBAPIError as error:
-            said = self._without_password(_first_line(error))
-            found = (_sqlite_error if self.engine.dialect.name == "sqlite" else _postgresql_error)(
+            said = self._without_password(first_line(error))
+            found = (sqlite_error if self.engine.dialect.name == "sqlite" else postgresql_error)(
                 error, hide_password(self.url), said
             )
             if found is None:
@@ -168,10 +167,17 @@ def _new_engine(url: URL, busy_s: float) -> Engine:
         event.listen(engine, "connect", prepare)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+    # Not at the top: a farm on SQLite does without.
+    from psycopg import RawCursor
+
     # What the URL itself says comes last and wins.
     options = f"{_POSTGRESQL_OPTIONS} {url.query.get('options', '')}".strip()
     engine = create_engine(
-        url, json_serializer=json_text, connect_args={"connect_timeout": 10, "options": options}
+        url,
+        json_serializer=json_text,
+        # PostgreSQL's own placeholders ($1): with any others the driver takes every statement apart each time.
+        paramstyle="numeric_dollar",
+        connect_args={"connect_timeout": 10, "options": options, "cursor_factory": RawCursor},
     )
 
     def check(connection: Any, _record: object, _proxy: object) -> None:
@@ -219,79 +225,3 @@ def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE takes the write lock now: upgrading a read later can fail at once, whatever the timeout.
     reads_only = connection.get_execution_options().get(_READS_ONLY, False)
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
-
-
-def _first_line(error: DBAPIError) -> str:
-    lines = str(error.orig).strip().splitlines()
-    return lines[0] if lines else type(error.orig).__name__
-
-
-def _sqlite_error(error: DBAPIError, where: str, said: str) -> FarmError | None:
-    code = getattr(error.orig, "sqlite_errorname", "")
-    if "no such table" in said or "no such column" in said:
-        return _other_schema(where, said)
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return DatabaseUnavailableError(
-            f"the database {where} has been locked by another process for too long",
-            hint="Find who holds it (`fuser` on the file), then try again.",
-        )
-    if code == "SQLITE_FULL":
-        return _disk_full(where)
-    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
-        return DatabaseUnavailableError(
-            f"the database {where} can not be opened or written: {said}",
-            hint="Check that its folder exists, and the owner and mode of folder and file.",
-        )
-    if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return DatabaseUnavailableError(
-            f"the file of {where} is damaged or no database: {said}",
-            hint="Put a backup in its place, or name another file with FARM_DATABASE_URL.",
-        )
-    if code.startswith(("SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_PROTOCOL")):
-        return DatabaseUnavailableError(
-            f"the database {where} can not be read or written: {said}", hint="Is the disk under it healthy?"
-        )
-    return None
-
-
-def _postgresql_error(error: DBAPIError, where: str, said: str) -> FarmError | None:
-    state = getattr(error.orig, "sqlstate", None) or ""
-    if state in ("42P01", "42703", "3F000"):  # no such table, column, schema
-        return _other_schema(where, said)
-    if state == "53100":
-        return _disk_full(where)
-    if state == "55P03":
-        return DatabaseUnavailableError(
-            f"the database {where} has been locked by another process for too long",
-            hint="See who holds the lock in pg_stat_activity, then try again.",
-        )
-    if state.startswith("40"):  # deadlock, serialization
-        return DatabaseUnavailableError(
-            f"the database {where} gave another transaction precedence: {said}", hint="Try again."
-        )
-    if state in ("42501", "25006"):  # no privilege, a standby
-        return DatabaseUnavailableError(
-            f"the database {where} can not be written: {said}",
-            hint="Give its user the rights on the tables, and use the primary server.",
-        )
-    if state.startswith("54"):
-        return None
-    is_at_connecting = error.statement is None and not state
-    if is_at_connecting or isinstance(error, OperationalError) or error.connection_invalidated:
-        return DatabaseUnavailableError(
-            f"the database {where} can not be reached: {said}",
-            hint="Is it up, and are host, port, user and password of FARM_DATABASE_URL right? `farm doctor` checks.",
-        )
-    return None
-
-
-def _other_schema(where: str, said: str) -> SchemaVersionError:
-    return SchemaVersionError(
-        f"the database {where} is not on this release's schema: {said}", hint="Run `farm db upgrade`."
-    )
-
-
-def _disk_full(where: str) -> DatabaseUnavailableError:
-    return DatabaseUnavailableError(
-        f"the disk under the database {where} is full", hint="Free some space, then try again."
-    )

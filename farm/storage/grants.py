@@ -72,6 +72,7 @@ GRANTS: Mapping[str, Mapping[str, Rights]] = {
             insert=True,
             # Widened, cancelled while it waits, asked to stop, moved in the queue.
             update=(
+                "has_follow_ups",
                 "request",
                 "priority",
                 "queue_deadline_at",

@@ -67,6 +67,30 @@ def queue_deadline(since: datetime, request: JobRequest) -> datetime | None:
     return None if request.queue_timeout_s is None else since + timedelta(seconds=request.queue_timeout_s)
 
 
+#: What `job_from_row` reads.
+JOB_COLUMNS = (
+    "id",
+    "state",
+    "spec",
+    "request",
+    "attempts",
+    "created_at",
+    "finished_at",
+    "worker_id",
+    "cancel_requested_at",
+    "not_before",
+    "lease_until",
+    "user_name",
+    "queue_deadline_at",
+    "avoid_device",
+    "failure_class",
+    "failure_code",
+    "failure_message",
+    "failure_hint",
+    "failure_phase",
+)
+
+
 def job_from_row(row: Row[Any]) -> Job:
     """A row of `jobs`."""
     return Job(

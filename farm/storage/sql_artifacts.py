@@ -25,21 +25,26 @@ def note_artifact(connection: Connection, digest: Digest, kind: str) -> None:
     connection.execute(noting(connection.dialect.name), noted(digest, kind))
 
 
-def noted(digest: Digest, kind: str) -> dict[str, Any]:
+def noted(digest: Digest, kind: str, name: str = "noted") -> dict[str, Any]:
     """What `noting` is given."""
-    return {"noted_sha256": digest.sha256, "noted_size_bytes": digest.size_bytes, "noted_kind": kind}
+    return {f"{name}_sha256": digest.sha256, f"{name}_size_bytes": digest.size_bytes, f"{name}_kind": kind}
 
 
 @cache
-def noting(dialect_name: str) -> Any:
-    """The statement of `note_artifact`, which PostgreSQL takes as a part of another one as well."""
+def noting(dialect_name: str, name: str = "noted") -> Any:
+    """The statement of `note_artifact`, which PostgreSQL takes as a part of another one as well.
+
+    Args:
+        dialect_name: of the database.
+        name: what the statement's parameters begin with, which tells several of them in one statement apart.
+    """
     dialect: Any = postgresql if dialect_name == "postgresql" else sqlite
     return (
         dialect.insert(artifacts)
         .values(
-            sha256=bindparam("noted_sha256"),
-            size_bytes=bindparam("noted_size_bytes"),
-            kind=bindparam("noted_kind"),
+            sha256=bindparam(f"{name}_sha256"),
+            size_bytes=bindparam(f"{name}_size_bytes"),
+            kind=bindparam(f"{name}_kind"),
             created_at=DatabaseNow(),
         )
         .on_conflict_do_update(

@@ -6,12 +6,13 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Float, and_, bindparam, case, delete, exists, func, insert, literal, select, update
+from sqlalchemy import Float, and_, bindparam, case, func, insert, literal, select, update
 
-from farm.domain.errors import AttemptSupersededError
-from farm.domain.jobs import AttemptState, JobState, Phase, check_attempt_transition, check_job_transition
+from farm.domain.jobs import AttemptState, JobState, check_attempt_transition, check_job_transition
 from farm.storage.claim_statements import is_in
 from farm.storage.columns import NEED_NOT_LAST, AnyText, DatabaseNow, SecondsFromNow, is_autocommit
+from farm.storage.end_statements import END_OF_PHASE, closing, dropping_log, ending, moving, stamps_of
+from farm.storage.fence import check_fence, fence_of, owned
 from farm.storage.fleet_rows import WORKER_SILENCE_S
 from farm.storage.job_rows import (
     attempt_from_row,
@@ -20,20 +21,17 @@ from farm.storage.job_rows import (
     request_from_json,
 )
 from farm.storage.rows import failure_values
-from farm.storage.sql_artifacts import note_artifact, noted, noting
+from farm.storage.sql_artifacts import note_artifact, noted
 from farm.storage.tables import artifacts, attempts, jobs, log_chunks, worker_targets, workers
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Connection, Delete, Update
+    from sqlalchemy import Connection, Update
 
     from farm.domain.digests import Digest
-    from farm.domain.jobs import Failure
+    from farm.domain.jobs import Failure, Phase
     from farm.domain.work import Attempt, Job
-
-#: The timestamp that the end of a phase sets.
-_END_OF_PHASE = {Phase.BUILD: "built_at", Phase.VERIFY: "verified_at", Phase.BENCHMARK: "measured_at"}
 
 
 class SqlAttempts:
@@ -49,8 +47,8 @@ class SqlAttempts:
             AttemptSupersededError: the job went on without this attempt.
         """
         statement = _renewing(is_autocommit(self._connection))
-        renewed = self._connection.execute(statement, {**_fence_of(attempt), "lease_s": lease_s}).all()
-        self._fence(attempt, len(renewed))
+        renewed = self._connection.execute(statement, {**fence_of(attempt), "lease_s": lease_s}).all()
+        check_fence(attempt, len(renewed))
         return renewed[0].cancel_requested_at is not None
 
     def report(self, attempt: Attempt, phase: Phase, fraction: float | None, message: str) -> None:
@@ -60,7 +58,7 @@ class SqlAttempts:
             AttemptSupersededError: the job went on without this attempt.
         """
         stamps: dict[str, Any] = {"started_at": func.coalesce(attempts.c.started_at, DatabaseNow())}
-        for ended, stamp in _END_OF_PHASE.items():
+        for ended, stamp in END_OF_PHASE.items():
             if ended is not phase:
                 ends_now = and_(attempts.c.phase == ended.value, attempts.c[stamp].is_(None))
                 stamps[stamp] = case((ends_now, DatabaseNow()), else_=attempts.c[stamp])
@@ -69,7 +67,7 @@ class SqlAttempts:
             .where(attempts.c.id == attempt.id, attempts.c.state == "RUNNING")
             .values(phase=phase.value, phase_fraction=fraction, phase_message=message[:500], **stamps)
         )
-        self._fence(attempt, changed.rowcount)
+        check_fence(attempt, changed.rowcount)
 
     def append_log(self, attempt: Attempt, text: str) -> None:
         """Adds to the live log; nothing once the attempt has ended, for its log is kept elsewhere then."""
@@ -96,7 +94,7 @@ class SqlAttempts:
             .values(log_sha256=log.sha256)
         )
         if self._connection.execute(ended).rowcount:
-            self._connection.execute(_dropping_log(), {"of_attempt": attempt.id})
+            self._connection.execute(dropping_log(), {"of_attempt": attempt.id})
 
     def close(
         self,
@@ -143,11 +141,10 @@ class SqlAttempts:
             "environment": environment or {},
             **failure_values(failure),
         }
-        # Phases too short for anybody to have reported them end now.
-        stamps = {stamp for phase, stamp in _END_OF_PHASE.items() if phase.value in (seconds or {})}
+        stamps = stamps_of(seconds or {})
         if state is AttemptState.SUCCEEDED:
-            stamps.add("uploaded_at")
-        self._close(attempt, moved, ended, frozenset(stamps), log)
+            stamps |= {"uploaded_at"}
+        self._close(attempt, moved, ended, stamps, log)
 
     def _close(
         self,
@@ -158,20 +155,19 @@ class SqlAttempts:
         log: Digest | None,
     ) -> None:
         """Writes the end of an attempt; in one statement where the database knows such."""
-        execute = self._connection.execute
-        of_job = {**_fence_of(attempt), **{f"job_{name}": value for name, value in moved.items()}}
+        execute, columns = self._connection.execute, frozenset(moved)
+        of_job = {**fence_of(attempt), **{f"job_{name}": value for name, value in moved.items()}}
         of_attempt = {"of_attempt": attempt.id, **ended}
-        moving = _moving(frozenset(moved))
         if self._connection.dialect.name == "postgresql":
-            together = _closing(moving, stamps, log is not None)
             of_log = noted(log, "log") if log is not None else {}
-            self._fence(attempt, execute(together, of_job | of_attempt | of_log).rowcount)
+            together = closing(columns, stamps, log is not None)
+            check_fence(attempt, execute(together, of_job | of_attempt | of_log).rowcount)
             return
-        self._fence(attempt, execute(moving, of_job).rowcount)
+        check_fence(attempt, execute(moving(columns), of_job).rowcount)
         if log is not None:
             note_artifact(self._connection, log, "log")
-            execute(_dropping_log(), of_attempt)
-        execute(_ending(stamps), of_attempt)
+            execute(dropping_log(), of_attempt)
+        execute(ending(stamps), of_attempt)
 
     def attempts(self, job_id: str) -> list[Attempt]:
         """A job's attempts, oldest first."""
@@ -229,66 +225,10 @@ class SqlAttempts:
     def _now(self) -> datetime:
         return self._connection.execute(select(DatabaseNow())).scalar_one()
 
-    def _fence(self, attempt: Attempt, changed: int) -> None:
-        if changed != 1:
-            raise AttemptSupersededError(
-                f"attempt {attempt.number} of job {attempt.job_id} is no longer the one that runs it"
-            )
-
-
-# The statements, each built once: building one takes longer than running it.
-
-
-def _fence_of(attempt: Attempt) -> dict[str, Any]:
-    return {"of_job": attempt.job_id, "of_number": attempt.number}
-
-
-def _owned() -> Update:
-    """An update of the job that takes effect only while an attempt is the one that runs it."""
-    return update(jobs).where(
-        jobs.c.id == bindparam("of_job"), is_in(jobs, "RUNNING"), jobs.c.attempts == bindparam("of_number")
-    )
-
 
 @cache
 def _renewing(is_alone: bool) -> Update:
+    """Built once: building a statement takes longer than running it."""
     until = SecondsFromNow(bindparam("lease_s", type_=Float))
     answer = [jobs.c.cancel_requested_at, *([NEED_NOT_LAST] if is_alone else [])]
-    return _owned().values(lease_until=until).returning(*answer)
-
-
-@cache
-def _moving(columns: frozenset[str]) -> Update:
-    """Moves the job; for good, unless it is said when it is due again."""
-    values: dict[str, Any] = {name: bindparam(f"job_{name}", type_=jobs.c[name].type) for name in columns}
-    if "not_before" not in columns:
-        values |= {"finished_at": DatabaseNow(), "not_before": DatabaseNow()}
-    # Back in the queue it is news again, from the moment that it is due.
-    return _owned().values(lease_until=None, announced_at=None, **values)
-
-
-@cache
-def _ending(stamps: frozenset[str]) -> Update:
-    moments = {stamp: func.coalesce(attempts.c[stamp], DatabaseNow()) for stamp in stamps}
-    return (
-        update(attempts)
-        .where(attempts.c.id == bindparam("of_attempt"))
-        .values(finished_at=DatabaseNow(), **moments)
-    )
-
-
-@cache
-def _dropping_log() -> Delete:
-    return delete(log_chunks).where(log_chunks.c.attempt_id == bindparam("of_attempt"))
-
-
-@cache
-def _closing(moving: Update, stamps: frozenset[str], has_log: bool) -> Update:
-    """All of it behind the fence in one statement, which SQLite does not know."""
-    moved = moving.returning(jobs.c.id).cte("moved")
-    is_moved = exists().where(moved.c.id.is_not(None))
-    ending = _ending(stamps).where(is_moved)
-    if not has_log:
-        return ending
-    dropped = _dropping_log().where(is_moved).cte("dropped")
-    return ending.add_cte(dropped, noting("postgresql").cte("noted"))
+    return owned().values(lease_until=until).returning(*answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal_column, select
 
 from farm.domain.signatures import FailureGroup
 from farm.storage.fleet_rows import target_from_rows
@@ -30,7 +30,7 @@ class SqlFailures:
             since: only attempts that ended after; all if none.
             limit: at most so many groups.
         """
-        conditions: list[ColumnElement[bool]] = [attempts.c.failure_signature != ""]
+        conditions: list[ColumnElement[bool]] = [attempts.c.failure_signature != literal_column("''")]
         if since is not None:
             conditions.append(attempts.c.finished_at > since)
         query = (

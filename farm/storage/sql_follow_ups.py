@@ -10,10 +10,10 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from farm.domain.work import FollowUp
 from farm.storage.job_rows import request_as_json, request_from_json
 from farm.storage.rows import portions
-from farm.storage.tables import cells, follow_ups, submissions
+from farm.storage.tables import cells, follow_ups, jobs, submissions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import Connection
 
@@ -37,6 +37,7 @@ class SqlFollowUps:
         ]
         if rows:
             self._connection.execute(insert(follow_ups), rows)
+            self._note_on_jobs({follow_up.job_id for follow_up in wanted})
 
     def follow_ups(self, submission_ids: Sequence[str]) -> list[FollowUp]:
         """What cells of some submissions still want beyond the builds that they share."""
@@ -63,6 +64,17 @@ class SqlFollowUps:
         users = {row.id: row.user_name for row in self._connection.execute(query)}
         found = [_from_row(row, users[row.submission_id]) for row in taken if row.submission_id in users]
         return sorted(found, key=lambda follow_up: (follow_up.submission_id, follow_up.position))
+
+    def move_follow_ups(self, old_job_id: str, new_job_id: str) -> None:
+        """Wants them beyond another build."""
+        moved = update(follow_ups).where(follow_ups.c.job_id == old_job_id).values(job_id=new_job_id)
+        if self._connection.execute(moved).rowcount:
+            self._note_on_jobs({new_job_id})
+
+    def _note_on_jobs(self, job_ids: Collection[str]) -> None:
+        """On rows that whoever wants more holds: an end that waits for one sees it there."""
+        for some in portions(sorted(job_ids)):
+            self._connection.execute(update(jobs).where(jobs.c.id.in_(some)).values(has_follow_ups=True))
 
     def point(self, submission_id: str, position: int, job_id: str) -> None:
         """Has another job answer a cell."""

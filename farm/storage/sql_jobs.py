@@ -19,7 +19,7 @@ from farm.storage.sql_many import SqlManyJobs
 from farm.storage.sql_overview import SqlOverview
 from farm.storage.sql_submissions import SqlSubmissions
 from farm.storage.sql_sweeping import SqlSweeping
-from farm.storage.tables import cells, follow_ups, jobs
+from farm.storage.tables import cells, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,6 +121,6 @@ class SqlJobLedger(
             )
         job = self.active(old.spec, old.request) or self.add(old.spec, old.request, user=old.user)
         # With what they want beyond it.
-        for table in (cells, follow_ups):
-            self._connection.execute(update(table).where(table.c.job_id == old.id).values(job_id=job.id))
+        self._connection.execute(update(cells).where(cells.c.job_id == old.id).values(job_id=job.id))
+        self.move_follow_ups(old.id, job.id)
         return job

@@ -69,7 +69,9 @@ class SqlManyJobs:
             return []
         moment = self._added_at()
         ids = self._target_ids({job.spec.target for job in wanted})
-        rows = [_values(job, moment, *ids[job.spec.target]) for job in wanted]
+        # Jobs of one matrix share a request: it is written out once.
+        requests = {id(job.request): request_as_json(job.request) for job in wanted}
+        rows = [_values(job, requests[id(job.request)], moment, *ids[job.spec.target]) for job in wanted]
         in_order = sorted(rows, key=lambda row: str(row["dedup_sha256"]))
         added = self._connection.execute(_adding(self._connection.dialect.name), in_order).all()
         if len(added) != len(rows):
@@ -198,7 +200,9 @@ class SqlManyJobs:
         return self._connection.execute(select(DatabaseNow())).scalar_one()
 
 
-def _values(job: WantedJob, moment: datetime, device_type_id: int, toolchain_id: int) -> dict[str, Any]:
+def _values(
+    job: WantedJob, request_document: dict[str, Any], moment: datetime, device_type_id: int, toolchain_id: int
+) -> dict[str, Any]:
     spec, request = job.spec, job.request
     document = spec.as_json()
     if not is_storable(document):
@@ -214,7 +218,7 @@ def _values(job: WantedJob, moment: datetime, device_type_id: int, toolchain_id:
         "spec_sha256": spec.digest.sha256,
         "dedup_sha256": dedup_sha256(spec, request),
         "spec": document,
-        "request": request_as_json(request),
+        "request": request_document,
         "model_sha256": spec.model_sha256,
         "device_type_id": device_type_id,
         "toolchain_id": toolchain_id,

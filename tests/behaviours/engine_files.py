@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from farm.domain.errors import NotFoundError
+from farm.domain.errors import AttemptSupersededError, NotFoundError
+from farm.domain.jobs import JobState
 from tests.behaviours.given import (
+    claim,
+    fail,
     given_a_farm,
     given_a_finished_job,
     given_a_model,
@@ -20,6 +24,7 @@ from tests.factories import (
     a_build_spec,
     a_device_type,
     a_digest,
+    a_failure,
     a_measurement,
     a_model,
     a_target,
@@ -138,6 +143,36 @@ class EngineFilesBehaviour:
         assert measured == engine_id
         assert filed(database).measured_batches() == {1, 2, 4, 8}
         assert [m.batch for m in filed(database).runs[-1].measurements] == [2, 4]
+
+    def test_an_attempt_that_was_superseded_files_nothing_at_its_end(self, database: Database) -> None:
+        job, attempt = given_a_running_job(database)
+        ghost = replace(attempt, number=attempt.number + 1)
+        with pytest.raises(AttemptSupersededError), database.transaction() as transaction:
+            transaction.engines.finish(job, ghost, an_outcome(), a_digest("log"))
+        assert find(database, job.spec) is None
+        with database.reading() as transaction:
+            assert transaction.jobs.get(job.id).state is JobState.RUNNING
+            with pytest.raises(NotFoundError):
+                transaction.engines.artifact(a_digest("plan").sha256)
+
+    def test_a_log_that_is_the_very_engine_is_noted_once(self, database: Database) -> None:
+        job, attempt = given_a_running_job(database)
+        with database.transaction() as transaction:
+            transaction.engines.finish(job, attempt, an_outcome(engine="both"), a_digest("both"))
+        assert filed(database).digest == a_digest("both")
+        with database.reading() as transaction:
+            assert transaction.jobs.attempts(job.id)[-1].log == a_digest("both")
+
+    def test_an_end_forgets_why_the_job_failed_before_and_the_attempt_keeps_it(
+        self, database: Database
+    ) -> None:
+        job, attempt = given_a_running_job(database)
+        fail(database, attempt, JobState.QUEUED, failure=a_failure())
+        _, again = claim(database, job)
+        with database.transaction() as transaction:
+            transaction.engines.finish(job, again, an_outcome(), a_digest("log"))
+            assert transaction.jobs.get(job.id).failure is None
+            assert [one.failure is None for one in transaction.jobs.attempts(job.id)] == [False, True]
 
     def test_a_benchmark_of_what_is_not_filed_is_refused(self, database: Database) -> None:
         job, attempt = given_a_running_job(database, request=a_benchmark_request())

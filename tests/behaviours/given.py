@@ -112,9 +112,8 @@ def given_a_finished_job(
     """A job that succeeded, and the number of the engine that it filed."""
     job, attempt = given_a_running_job(database, spec, request)
     with database.transaction() as transaction:
-        transaction.jobs.close(attempt, AttemptState.SUCCEEDED, JobState.SUCCEEDED, log=a_digest("log"))
-        engine_id = transaction.engines.file(job, attempt, outcome or an_outcome())
-    return get_job(database, job), engine_id
+        finished = transaction.engines.finish(job, attempt, outcome or an_outcome(), a_digest("log"))
+    return get_job(database, job), finished.engine_id
 
 
 def given_a_failed_job(database: Database, spec: BuildSpec | None = None) -> Job:

@@ -48,8 +48,8 @@ jobs = Table(
     Column("spec", JsonDocument, nullable=False),
     Column("request", JsonDocument, nullable=False),
     Column("model_sha256", ForeignKey("models.sha256"), nullable=False, index=True),
-    Column("device_type_id", ForeignKey("device_types.id"), nullable=False, index=True),
-    Column("toolchain_id", ForeignKey("toolchains.id"), nullable=False, index=True),
+    Column("device_type_id", ForeignKey("device_types.id"), nullable=False),
+    Column("toolchain_id", ForeignKey("toolchains.id"), nullable=False),
     # Of the cell that first asked for it: jobs of one submission are taken in its order.
     Column("position", Integer, nullable=False, server_default="0"),
     # The fencing token: the number of the newest attempt.
@@ -65,6 +65,8 @@ jobs = Table(
     Column("queue_deadline_at", UtcDateTime),
     # UUID of the device where its last try failed: another one goes first, if there is one.
     Column("avoid_device", AnyText, nullable=False, server_default=""),
+    # Whether cells want something beyond it: so its end need not look for them.
+    Column("has_follow_ups", Boolean, nullable=False, server_default=text("false")),
     # Of releases before 0.2, which announced every job by itself.
     Column("announced_at", UtcDateTime),
     Column("cancel_requested_at", UtcDateTime),
@@ -102,11 +104,19 @@ Index(
     sqlite_where=text("state = 'QUEUED'"),
     postgresql_where=text("state = 'QUEUED'"),
 )
+#: What runs, and on which worker. Not by its lease: a heartbeat must touch no index.
 Index(
-    "ix_jobs_leases",
-    jobs.c.lease_until,
+    "ix_jobs_running",
+    jobs.c.worker_id,
     sqlite_where=text("state = 'RUNNING'"),
     postgresql_where=text("state = 'RUNNING'"),
+)
+#: What waits for another device than the one that failed it.
+Index(
+    "ix_jobs_avoiding",
+    jobs.c.not_before,
+    sqlite_where=text("state = 'QUEUED' AND avoid_device <> ''"),
+    postgresql_where=text("state = 'QUEUED' AND avoid_device <> ''"),
 )
 Index(
     "ix_jobs_queue_deadlines",
@@ -122,7 +132,7 @@ attempts = Table(
     Column("job_id", ForeignKey("jobs.id"), nullable=False),
     Column("number", Integer, nullable=False),
     Column("state", String(16), nullable=False),
-    Column("worker_id", AnyText, nullable=False, index=True),
+    Column("worker_id", AnyText, nullable=False),
     Column("host", AnyText, nullable=False),
     Column("device_uuid", ForeignKey("devices.uuid"), nullable=False),
     Column("driver_version", AnyText, nullable=False),
@@ -144,7 +154,7 @@ attempts = Table(
     Column("seconds", JsonDocument, nullable=False),
     Column("environment", JsonDocument, nullable=False),
     *failure_columns(),
-    Column("failure_signature", String(16), nullable=False, server_default="", index=True),
+    Column("failure_signature", String(16), nullable=False, server_default=""),
     # What the timing cache lent to the build did for it; none where there is no such thing.
     Column("timing_cache", JsonDocument),
     UniqueConstraint("job_id", "number"),
@@ -159,6 +169,13 @@ Index(
     attempts.c.id,
     sqlite_where=text("NOT is_charged"),
     postgresql_where=text("NOT is_charged"),
+)
+
+Index(
+    "ix_attempts_failed",
+    attempts.c.failure_signature,
+    sqlite_where=text("failure_signature <> ''"),
+    postgresql_where=text("failure_signature <> ''"),
 )
 
 #: The log of a running attempt, until the whole is kept as an artifact.
@@ -176,7 +193,7 @@ cells = Table(
     metadata,
     Column("submission_id", ForeignKey("submissions.id"), primary_key=True),
     Column("position", Integer, primary_key=True),
-    Column("spec_sha256", String(64), nullable=False, index=True),
+    Column("spec_sha256", String(64), nullable=False),
     Column("spec", JsonDocument, nullable=False),
     Column("disposition", String(16), nullable=False),
     Column("job_id", ForeignKey("jobs.id"), index=True),
