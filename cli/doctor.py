@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from farm.settings import Settings
+    from farm.storage.sql_logins import Login
 
 _LOW_SPACE_BYTES = 5 << 30
 
@@ -89,6 +90,7 @@ def _database(settings: Settings) -> list[Finding]:
     from farm.storage.database import hide_password
     from farm.storage.grants import CREATE_ROLES
     from farm.storage.schema import HEAD, check_schema, missing_sql_roles
+    from farm.storage.sql_logins import login_of
 
     path = settings.sqlite_path
     if path is not None and not path.exists():
@@ -101,9 +103,13 @@ def _database(settings: Settings) -> list[Finding]:
         with database.transaction() as transaction:
             transaction.now()
         missing = missing_sql_roles(database)
+        login = login_of(database)
     except FarmError as error:
         return _broken("database", error)
-    found = [Finding("database", "ok", f"{hide_password(settings.database_url)}, schema {HEAD}, writable")]
+    where = f"{hide_password(settings.database_url)}, schema {HEAD}"
+    found = [Finding("database", "ok", f"{where}, writable" if login is None else where)]
+    if login is not None:
+        found += _login(login)
     if missing:
         found.append(
             Finding(
@@ -114,6 +120,23 @@ def _database(settings: Settings) -> list[Finding]:
             )
         )
     return found
+
+
+def _login(login: Login) -> list[Finding]:
+    roles = ", ".join(login.roles)
+    if login.is_operator:
+        return [Finding("SQL login", "ok", f"{login.name}, the operator: owns the tables, may do everything")]
+    if not roles:
+        message = f"{login.name} has none of the farm's SQL roles, and does not own the tables"
+        hint = "`GRANT farm_submitter TO …` (or farm_worker, farm_reader) gives it one."
+        return [Finding("SQL login", "warning", message, hint)]
+    return [
+        Finding("SQL login", "ok", f"{login.name}, with the rights of {roles}"),
+        *(
+            Finding("SQL login", "ok", f"{login.name} may not: {commands}; that needs {who}")
+            for commands, who in login.refused
+        ),
+    ]
 
 
 def _store(settings: Settings) -> list[Finding]:

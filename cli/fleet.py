@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.context import json_option, opened
+from cli.devices import device_document, progress_text
 from cli.render import show_json, show_line, show_table
 
 
@@ -12,7 +13,7 @@ from cli.render import show_json, show_line, show_table
 @json_option
 @click.pass_context
 def devices(ctx: click.Context, as_json: bool) -> None:
-    """List every device type that some worker has served, and the devices seen of each.
+    """List every device type that some worker has served, and every device: busy, idle, drained or unserved.
 
     \b
     farm devices
@@ -21,6 +22,7 @@ def devices(ctx: click.Context, as_json: bool) -> None:
         types = transaction.fleet.device_types()
         seen = transaction.fleet.devices()
         live = [worker for worker in transaction.fleet.workers() if worker.is_live]
+        running = transaction.jobs.running()
         known = transaction.fleet.known_targets()
     documents = [
         {
@@ -33,7 +35,15 @@ def devices(ctx: click.Context, as_json: bool) -> None:
         }
         for slug, device_type in types.items()
     ]
+    each = [
+        device_document(device, slug, live, running)
+        for slug, device_type in types.items()
+        for device in seen
+        if device.device_type == device_type
+    ]
     if as_json:
+        for document in documents:
+            document["each"] = [d for d in each if d["device_type"] == document["name"]]
         show_json(documents)
         return
     show_table(
@@ -52,6 +62,23 @@ def devices(ctx: click.Context, as_json: bool) -> None:
         ],
         empty="No device is known yet: `farm up` serves this machine's.",
     )
+    if each:
+        show_line()
+        show_table(
+            ["device", "host", "device type", "state", "worker", "job", "phase"],
+            [
+                (
+                    d["uuid"],
+                    d["host"],
+                    d["device_type"],
+                    d["state"],
+                    ", ".join(d["workers"]),
+                    d["job"],
+                    progress_text(d["phase"], d["fraction"]),
+                )
+                for d in each
+            ],
+        )
 
 
 @click.command(short_help="List toolchains, their precisions and builder options.")

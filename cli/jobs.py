@@ -47,6 +47,8 @@ def logs(ctx: click.Context, job: str, follow: bool, attempt: int | None, as_jso
         return
     assert chosen is not None  # noqa: S101 - returned above
     show_note(_headline(found, chosen))
+    if attempt is None and chosen.number > 1:
+        show_note(f"earlier attempts: `farm logs {found.id} --attempt N`, N from 1 to {chosen.number - 1}")
     _show_whole(farm, chosen)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.context import json_option, opened
+from cli.devices import progress_text
 from cli.render import age, show_json, show_line, show_table
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def workers(ctx: click.Context, show_all: bool, as_json: bool) -> None:
                 document["device_type"],
                 ", ".join(map(str, worker.toolchains)),
                 document["job"],
-                _progress(document),
+                progress_text(document["phase"], document["fraction"]),
                 age(attempt.claimed_at, now).removesuffix(" ago") if attempt else None,
                 age(worker.heartbeat_at, now),
             )
@@ -91,10 +92,3 @@ def _document(
         "started_at": worker.started_at,
         "heartbeat_at": worker.heartbeat_at,
     }
-
-
-def _progress(document: dict[str, Any]) -> str | None:
-    if not document["phase"]:
-        return None
-    share = "" if document["fraction"] is None else f" {100 * document['fraction']:.0f} %"
-    return f"{document['phase']}{share}"

@@ -18,7 +18,7 @@ from tests.chaos.evidence import Evidence, children_of, read_notes, read_sql, re
 from tests.chaos.members import Member, Release
 from tests.fake_toolchain.harness import CPU, Fake, settings_in, with_signing_key, write_model
 from tests.fake_toolchain.toolchain import DESCRIPTION
-from workers.agent import sweep_scratch
+from workers.leftovers import sweep_scratch
 
 if TYPE_CHECKING:
     import random
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from farm.domain.targets import DeviceType
+    from farm.domain.toolchains import ToolchainDescription
     from farm.settings import Settings
 
 LEASE_S = 2.0
@@ -44,11 +46,21 @@ class Fleet:
         folder: for all its files.
         rng: of the ordeal.
         schema: the revision that its database begins with.
+        serves: the type of device that clients ask for, and its toolchain.
         settings: of the farm, beside the folder: database and broker, and what else differs.
     """
 
-    def __init__(self, folder: Path, rng: random.Random, *, schema: str = "head", **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rng: random.Random,
+        *,
+        schema: str = "head",
+        serves: tuple[DeviceType, ToolchainDescription] = (CPU, DESCRIPTION),
+        **settings: Any,
+    ) -> None:
         self.folder = folder
+        self._serves = serves
         self.rng = rng
         self.members: list[Member] = []
         self.faults: list[str] = []
@@ -78,7 +90,7 @@ class Fleet:
         self.settings = with_signing_key(self.settings)
         farm = open_farm(self.settings)
         with farm.database.transaction() as transaction:
-            transaction.fleet.describe((CPU,), (DESCRIPTION,))
+            transaction.fleet.describe(self._serves[:1], self._serves[1:])
         farm.database.close()
 
     def __exit__(
@@ -98,6 +110,7 @@ class Fleet:
         *,
         failpoints: str = "",
         device: str = "",
+        module: str = "tests.fake_toolchain.worker_process",
         release: Release | None = None,
         environment: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
@@ -108,6 +121,7 @@ class Fleet:
         Args:
             failpoints: where it dies, freezes or fails.
             device: UUID; a new one if empty.
+            module: that it runs.
             release: another one than this tree.
             environment: more variables.
             prefix: words before its command.
@@ -123,7 +137,7 @@ class Fleet:
             "options": {} if release else {"name": f"worker-{len(self.members)}"},
         }
         return self._start(
-            Member("worker", "tests.fake_toolchain.worker_process", document, self.folder / "logs",
+            Member("worker", module, document, self.folder / "logs",
                    cwd=release.folder if release else None, environment=environment, prefix=prefix)
         )  # fmt: skip
 

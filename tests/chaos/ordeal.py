@@ -48,7 +48,8 @@ class Scenario:
     Attributes:
         name: what the report calls it, in words.
         play: does it; all faults are over when it returns, and somebody is there to work.
-        options: `schema`: the revision that it begins with; `append_only`: whether its Redis writes down what it
+        options: `schema`: the revision that it begins with; `serves`: the type of device that clients ask for, and
+            its toolchain; `append_only`: whether its Redis writes down what it
             holds; `store`: makes the folder of its store, and is closed at the end; `home`: the same for the farm's whole folder; `embedded`: on SQLite, without a
             broker; `rebuilds`: of the checker; `resumes`: whether somebody resumes workers that drained
             themselves, as they do after three different jobs that failed in a row.
@@ -121,7 +122,8 @@ def undergo(scenario: Scenario, seed: int, postgres: PostgresServer, folder: Pat
             settings["store"] = stack.enter_context(options["store"](folder / "store"))
         if "home" in options:
             stack.enter_context(options["home"](folder / "home"))
-        fleet = stack.enter_context(Fleet(folder, rng, schema=options.get("schema", "head"), **settings))
+        about = {name: options[name] for name in ("schema", "serves") if name in options}
+        fleet = stack.enter_context(Fleet(folder, rng, **about, **settings))
         # Ends before the fleet does, whose processes are gone by then unless something went wrong.
         with ExitStack() as of_scenario:
             scenario.play(Stage(fleet, rng, size, postgres, broker, folder, of_scenario))

@@ -9,11 +9,12 @@ from tests.chaos import (
     deaths,
     disks,
     ghosts,
+    gpus,
     hosts,
     networks,
     operations,
     releases,
 )
 
-MODULES = (deaths, ghosts, brokers, databases, networks, disks, children, operations, releases, hosts)
+MODULES = (deaths, ghosts, brokers, databases, networks, disks, children, gpus, operations, releases, hosts)
 SCENARIOS = tuple(scenario for module in MODULES for scenario in module.SCENARIOS)

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e import models
-from tests.e2e.driver import fast_spec
+from tests.e2e.driver import fast_spec, slow_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,6 +119,28 @@ def test_a_worker_is_drained_and_resumed_by_its_name(farm: FarmCommand, tmp_path
         farm.until(submission, lambda cell: cell["state"] == "SUCCEEDED")
         farm.refused("worker", "resume", worker["name"], code=4)
         assert "no worker is called 'nobody'" in farm.refused("worker", "drain", "nobody", code=3)
+
+
+def test_a_device_says_who_serves_it_and_what_it_is_at(farm: FarmCommand, tmp_path: Path) -> None:
+    def cpu() -> dict[str, object]:
+        (found,) = [d for t in farm.json("devices") if t["kind"] == "cpu" for d in t["each"]]
+        return dict(found)
+
+    path = models.save(models.slow(48), tmp_path / "slow.onnx")
+    with farm.up(command="worker"):
+        (worker,) = farm.json("workers")
+        assert (cpu()["state"], cpu()["workers"], cpu()["job"]) == ("idle", [worker["name"]], None)
+        words = ("submit", path, "--spec", slow_spec(tmp_path, 600), "--gpu", "cpu", "--batch", "512")
+        submission = farm.json(*words)["id"]
+        running = farm.until_phase(submission, "benchmark")["cells"][0]["job"]
+        busy = cpu()
+        assert (busy["state"], busy["job"], busy["phase"]) == ("busy", running, "benchmark")
+        assert re.search(rf" busy +{worker['name']} +{running} +benchmark", farm.run("devices").out)
+        farm.run("cancel", submission)
+        farm.until(submission, lambda cell: cell["state"] == "CANCELLED")
+        farm.run("worker", "drain", worker["name"])
+        assert cpu()["state"] == "drained"
+    assert (cpu()["state"], cpu()["workers"]) == ("unserved", [])
 
 
 def test_sigterm_lets_a_worker_finish_what_it_does(farm: FarmCommand, tmp_path: Path) -> None:
