@@ -136,6 +136,8 @@ def measure_growth(fleet: Fleet, args: argparse.Namespace) -> list[dict[str, Any
             "late_p99_ms": quantile(late, 0.99),
             "postgresql_cores": round(cores["postgresql"], 2),
             "simulation_cores": round(cores["workers"], 2),
+            # Of the whole machine, whoever computes on it: with as many as it has cores latencies are its own.
+            "load_average": round(os.getloadavg()[0], 1),
             "errors": sum(len(report["errors"]) for report in reports),
         }
         found.append(row)

@@ -107,12 +107,14 @@ class FarmCollector:
 def _families(farm: Farm) -> Iterator[Metric]:
     from collections import Counter
 
-    from cli.workers import state_of
+    from cli.workers import replaced, state_of
 
     with farm.database.reading() as transaction:
         figures = transaction.metrics.figures()
-        states = Counter(map(state_of, transaction.fleet.workers()))
+        workers = transaction.fleet.workers()
         now = transaction.now()
+    gone = replaced(workers)
+    states = Counter(state_of(worker) for worker in workers if worker.id not in gone)
     yield from _queue_families(figures, now.timestamp())
     yield from _count_families(figures, dict(states))
 

@@ -186,11 +186,14 @@ def _names(farm: Farm) -> list[Any]:
 
 
 def announce(farm: Farm) -> None:
-    """Wakes idle workers at once; without a broker the worker's own sweeper sees the new rows."""
+    """Wakes idle workers at once; without a broker the worker's own sweeper sees the new rows.
+
+    What it speaks of is committed: that nobody could be woken is worth a note, and no failure of the command.
+    """
     reach("after-insert")
     if farm.settings.is_embedded:
         return
-    from farm.domain.errors import BrokerUnavailableError
+    from farm.domain.errors import BrokerUnavailableError, DatabaseUnavailableError
     from farm.services.sweep import announce_due
     from workers.queues import CeleryQueue, new_celery_app
 
@@ -198,4 +201,8 @@ def announce(farm: Farm) -> None:
         announce_due(farm.database, CeleryQueue(new_celery_app(farm.settings), farm.settings.broker_url))
     except BrokerUnavailableError as error:
         show_note(f"{error.message}. {error.hint}")
+    except DatabaseUnavailableError as error:
+        show_note(
+            f"{error.message}. What was submitted is safe: workers pick it up once the database is back."
+        )
     reach("after-publish")

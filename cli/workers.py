@@ -11,13 +11,14 @@ from cli.devices import progress_text
 from cli.render import age, show_json, show_line, show_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from farm.domain.work import Attempt, Worker
 
 
 @click.command(short_help="List workers: live, draining and lost.")
-@click.option("--all", "show_all", is_flag=True, help="Also those that have left.")
+@click.option("--all", "show_all", is_flag=True, help="Also those that have left or were replaced.")
 @json_option
 @click.pass_context
 def workers(ctx: click.Context, show_all: bool, as_json: bool) -> None:
@@ -31,7 +32,8 @@ def workers(ctx: click.Context, show_all: bool, as_json: bool) -> None:
         running = transaction.jobs.running()
         slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
         now = transaction.now()
-    shown = [worker for worker in found if show_all or worker.stopped_at is None]
+    gone = replaced(found)
+    shown = [w for w in found if show_all or (w.stopped_at is None and w.id not in gone)]
     documents = [_document(worker, running.get(worker.id), slugs, now) for worker in shown]
     if as_json:
         show_json(documents)
@@ -59,6 +61,15 @@ def workers(ctx: click.Context, show_all: bool, as_json: bool) -> None:
     for document in documents:
         if document["drain_reason"] and document["state"] != "left":
             show_line(f"{document['name']} takes nothing new: {document['drain_reason']}")
+
+
+def replaced(workers: Iterable[Worker]) -> set[str]:
+    """The ids of lost workers after which one of the same name was started: nobody misses them any more."""
+    newest: dict[str, datetime] = {}
+    found = list(workers)
+    for worker in found:
+        newest[worker.name] = max(worker.started_at, newest.get(worker.name, worker.started_at))
+    return {w.id for w in found if w.name and not w.is_live and w.started_at < newest[w.name]}
 
 
 def state_of(worker: Worker) -> str:

@@ -121,6 +121,10 @@ class RunningWorker:
         while self.is_busy and time.monotonic() < end and not now.wait(_DRAIN_POLL_S):
             pass
 
+    def clear_its_job(self) -> None:
+        """Has nobody blame the job for the end of this process, which somebody wants now; its lease ends by itself."""
+        self._life_sign.withdraw()
+
     def __enter__(self) -> Self:
         """Begins to take jobs; first those of dead workers of this host are taken from them."""
         try:

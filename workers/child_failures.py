@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+from typing import TYPE_CHECKING
 
 from farm.domain.jobs import Failure, FailureClass
 from workers.confinement import size_text
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Bytes; a child's result may be so large, with the log that tells why.
+_LEAST_ROOM = 1 << 20
 _HINTS: dict[int, str] = {
     signal.SIGKILL: "Nobody here sent it: most likely the kernel, for want of memory (`dmesg` tells).",
     signal.SIGXCPU: "It used all the CPU time that it may have: FARM_CHILD_CPU_S on the worker.",
@@ -33,6 +40,29 @@ def runaway_log(max_log_bytes: int, phase: str) -> Failure:
         "RunawayLog",
         f"the toolchain wrote more than {size_text(max_log_bytes)} of log",
         hint="Its beginning is kept: `farm logs` shows what it repeats.",
+        phase=phase,
+    )
+
+
+def no_room(folder: Path, phase: str) -> Failure | None:
+    """What became of a child that left nothing on a disk that is full: no fault of its job; none if there is room.
+
+    Args:
+        folder: of the attempt.
+        phase: that it was in; empty if none had begun.
+    """
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return None
+    if free >= _LEAST_ROOM:
+        return None
+    return Failure(
+        FailureClass.TRANSIENT,
+        "DiskFullError",
+        f"the disk under {folder.parent} is full: the child left no result"
+        + (f" in phase {phase}" if phase else ""),
+        hint="Free some space there, or put FARM_SCRATCH on another disk.",
         phase=phase,
     )
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from farm.domain.errors import ChildCrashedError
 from farm.domain.jobs import Failure, Phase
 from farm.settings import child_environment
-from workers.child_failures import crash, runaway_log, timeout
+from workers.child_failures import crash, no_room, runaway_log, timeout
 from workers.confinement import Limits, Watch, guarded, is_own_file, size_text
 from workers.interpreters import command_of_child, environment_of_child
 
@@ -176,7 +176,9 @@ class ChildProcess:
         if self._process.returncode == 0 and is_own_file(self._result_path):
             with suppress(ValueError):
                 return ChildOutcome(json.loads(self._result_path.read_text()))
-        return ChildOutcome(None, crash(self._process.returncode, self._phase))
+        # A disk that is full kills whatever child comes: its jobs would be parked as poison.
+        no_space = no_room(self._folder, self._phase)
+        return ChildOutcome(None, no_space or crash(self._process.returncode, self._phase))
 
     def kill(self) -> None:
         """Ends the child and all that descends from it, and waits until it is gone."""

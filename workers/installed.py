@@ -8,7 +8,8 @@ from farm.domain.targets import ToolchainId
 
 _PACKAGES = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
-    "tensorrt": ("tensorrt",),
+    # The first one only brings one of the others along, which may be there without it.
+    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-cu11"),
     "tensorrt-rtx": ("tensorrt-rtx", "tensorrt_rtx"),
 }
 

@@ -119,6 +119,7 @@ def _serve_here(
             return
         raise
     with registered as worker:
+        stop.last_act = worker.clear_its_job
         show(Screen(worker, offer, interpreters, farm.settings, options.drain_s))
         stop.asked.wait()
         if worker.is_busy and not stop.now.is_set() and options.drain_s:

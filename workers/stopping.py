@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 #: So many signals end the process at once.
@@ -20,12 +21,14 @@ class StopSignals:
     Attributes:
         asked: set by the first signal.
         now: set when what runs is to be given back.
+        last_act: done before the third signal ends the process.
     """
 
     def __init__(self) -> None:
         self._heard = 0
         self.asked = threading.Event()
         self.now = threading.Event()
+        self.last_act: Callable[[], None] = lambda: None
 
     def install(self) -> StopSignals:
         """Listens, from the main thread."""
@@ -37,6 +40,7 @@ class StopSignals:
         """Notes a signal."""
         self._heard += 1
         if self._heard >= _MOST_SIGNALS:
+            self.last_act()
             os._exit(128 + number)
         if self.asked.is_set() or number != signal.SIGTERM:
             self.now.set()

@@ -92,8 +92,13 @@ def why_it_waits(transaction: Transaction, job_id: str) -> Waiting:
             )
             + ": priority goes first, then whoever had least, then age"
         )
-    if not any(ahead.values()) and workers and not lines[1:]:
-        lines.append("it is next")
+    taking = [worker for worker in workers if not worker.drain_reason]
+    is_due = job.not_before is None or job.not_before <= now
+    # Of two users who have had the same the older job goes first, and only the claim knows which that is.
+    others = [shares.get(user, Share()).weight for user in rivals.users]
+    if taking and is_due and not any(ahead.values()) and mine.weight not in others:
+        is_free = any(not worker.current_job for worker in taking)
+        lines.append("it is next" if is_free else "it is next, as soon as one of them is free")
     return Waiting(job, ahead, shares, workers, lines)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import OperationalError
 
 from farm.domain.errors import DatabaseUnavailableError, SchemaVersionError
-from farm.storage.sql_logins import OPERATOR, roles_that_may
+from farm.storage.sql_rights import OPERATOR, roles_that_may
 
 if TYPE_CHECKING:
     from sqlalchemy.exc import DBAPIError

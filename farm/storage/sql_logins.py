@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from farm.storage.grants import GRANTS, ROLES
+from farm.storage.grants import ROLES
+from farm.storage.sql_rights import OPERATOR, roles_with
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from farm.storage.database import SqlDatabase
 
-#: Who owns the tables; may do everything.
-OPERATOR = "the operator, who owns the tables"
 #: What commands write first, as (table, privilege, column of an update); who may not do that may not do these.
 _NEEDS = (
     ("`farm submit`, `farm cancel`, `farm retry`", "submissions", "INSERT", ""),
@@ -59,7 +58,7 @@ def login_of(database: SqlDatabase) -> Login | None:
         owns = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'jobs'::regclass"
         is_operator = _is_so(connection, owns)
         refused = [
-            (commands, " or ".join((*_roles_for(table, privilege, column), OPERATOR)))
+            (commands, " or ".join((*roles_with(table, privilege, column), OPERATOR)))
             for commands, table, privilege, column in _NEEDS
             if not _may(connection, table, privilege, column)
         ]
@@ -92,24 +91,3 @@ def _may(connection: Connection, table: str, privilege: str, column: str) -> boo
         query = "SELECT has_column_privilege(:t, :c, :p)"
         return _is_so(connection, query, t=table, c=column, p=privilege)
     return _is_so(connection, "SELECT has_table_privilege(:t, :p)", t=table, p=privilege)
-
-
-def roles_that_may(table: str, statement: str) -> tuple[str, ...]:
-    """The farm's roles with a right to what a statement begins with, on a table; for a hint.
-
-    Args:
-        table: a table of the farm; one of somebody else has none.
-        statement: that was refused.
-    """
-    return _roles_for(table, statement.split(maxsplit=1)[0].upper() if statement.strip() else "", "")
-
-
-def _roles_for(table: str, privilege: str, column: str) -> tuple[str, ...]:
-    of_roles = GRANTS.get(table, {})
-    return tuple(
-        role
-        for role, rights in of_roles.items()
-        if (privilege == "INSERT" and rights.insert)
-        or (privilege == "DELETE" and rights.delete)
-        or (privilege == "UPDATE" and (column in rights.update if column else bool(rights.update)))
-    )

@@ -15,12 +15,14 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.chaos.checker import BROKEN, Violation
 from tests.chaos.ordeal import Outcome, Scenario, undergo
 from tests.chaos.report import table, write_into
 from tests.chaos.scenarios import SCENARIOS
@@ -48,7 +50,13 @@ def _arguments() -> argparse.Namespace:
 def _run(scenario: Scenario, seed: int, postgres: PostgresServer, size: int, *, keep: bool) -> Outcome:
     print(f"{scenario.name}, seed {seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="farm-chaos-"))
-    outcome = undergo(scenario, seed, postgres, folder, size=size)
+    try:
+        outcome = undergo(scenario, seed, postgres, folder, size=size)
+    except Exception as error:  # noqa: BLE001 - a fleet that does not even start is no reason to leave out the rest
+        traceback.print_exc()
+        postgres.restart()
+        broken = Violation(BROKEN, f"it could not be played to its end: {error!r}")
+        outcome = Outcome(seed, [], 0, [], 0.0, [broken])
     for text in [*map(str, outcome.violations), *outcome.failed]:
         print(f"  {scenario.name}, seed {seed}: {text}", flush=True)
     if outcome.violations and keep:

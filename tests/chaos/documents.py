@@ -10,7 +10,7 @@ from farm.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_FOLDERS = ("home", "store", "scratch", "locks", "signing_key", "trusted_keys")
+_FOLDERS = ("home", "store", "scratch", "locks", "signing_key", "trusted_keys", "toolchains")
 
 
 def settings_as_document(settings: Settings, only: Collection[str] | None = None) -> dict[str, Any]:

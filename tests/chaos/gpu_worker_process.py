@@ -30,7 +30,7 @@ class _NvmlOfFiles(FakeNvml):
     """
 
     def __init__(self, uuid: str, mark: Path) -> None:
-        super().__init__([FakeGpu(GPU.name, uuid)])
+        super().__init__([FakeGpu(GPU.product_name, uuid)])
         self._mark = mark
 
     def nvmlDeviceGetMemoryInfo(self, handle: FakeGpu) -> MemoryInfo:  # noqa: N802 - NVML's name

@@ -48,11 +48,12 @@ class Scenario:
     Attributes:
         name: what the report calls it, in words.
         play: does it; all faults are over when it returns, and somebody is there to work.
-        options: `schema`: the revision that it begins with; `serves`: the type of device that clients ask for, and
-            its toolchain; `append_only`: whether its Redis writes down what it
-            holds; `store`: makes the folder of its store, and is closed at the end; `home`: the same for the farm's whole folder; `embedded`: on SQLite, without a
-            broker; `rebuilds`: of the checker; `resumes`: whether somebody resumes workers that drained
-            themselves, as they do after three different jobs that failed in a row.
+        options: what differs from a farm as usual. `schema`: the revision that its database begins with;
+            `serves`: the type of device that clients ask for, and its toolchain; `append_only`: whether its Redis
+            writes down what it holds; `postgres`: makes a PostgreSQL of its own; `store`, `home`: make the
+            folder of its store, or the farm's whole folder (what they make is closed at the end); `embedded`: on
+            SQLite, without a broker; `rebuilds`: of the checker; `resumes`: whether somebody resumes workers that
+            drained themselves, as they do after three different jobs that failed in a row.
         needs: why it can not run here; empty if it can.
         in_short: whether it is part of the short form.
     """
@@ -112,8 +113,13 @@ def undergo(scenario: Scenario, seed: int, postgres: PostgresServer, folder: Pat
     """
     rng = random.Random(seed)  # noqa: S311 - it is to be repeatable
     options = scenario.options
-    url = postgres.createdb()
     with ExitStack() as stack:
+        if "postgres" in options:
+            postgres = stack.enter_context(options["postgres"]())
+        url = postgres.createdb()
+        # Not of a server that is gone by then.
+        if "postgres" not in options:
+            stack.callback(postgres.dropdb, url)
         broker = stack.enter_context(RedisServer(append_only=options.get("append_only", True)))
         settings: dict[str, Any] = (
             {} if options.get("embedded") else {"database_url": url, "broker_url": broker.url}
@@ -132,7 +138,6 @@ def undergo(scenario: Scenario, seed: int, postgres: PostgresServer, folder: Pat
             heal_s = fleet.come_to_rest(_PATIENCE_S, resumes=options.get("resumes", False))
             fleet.stop()
             evidence = fleet.evidence()
-    postgres.dropdb(url)
     failed = [f"{job.id}: {job.failure}" for job in evidence.jobs if job.state == "FAILED"]
     found = violations(evidence, rebuilds=bool(options.get("rebuilds")))
     return Outcome(seed, fleet.faults, len(evidence.jobs), failed, heal_s, found)

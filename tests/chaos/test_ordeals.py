@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.chaos.ordeal import Scenario
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
-_SIZE = 6
+_SIZE = 4
 
 
 @pytest.fixture(scope="module")

@@ -12,15 +12,15 @@ import stat
 import subprocess
 import sys
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-import yaml
 from jsonschema import Draft7Validator
 
 from cli.main import farm as farm_command
 from tests.e2e import models
+from tests.e2e.compose_file import COMPOSE, DEPLOY, GPU_WORKERS, SERVICES, STEPS
 from tests.e2e.driver import PATIENCE_S, ROOT, FarmCommand, Running, fast_spec
 from tests.fake_toolchain.harness import wait_until
 from tests.server_process import _free_port
@@ -32,23 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA = ROOT / "tests" / "data" / "compose-spec" / "compose_spec.json"
-DEPLOY = ROOT / "deploy"
-
-
-def interpolated(value: Any) -> Any:
-    """As compose does where no variable is set: `${NAME:-default}`."""
-    if isinstance(value, str):
-        return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
-    if isinstance(value, dict):
-        return {key: interpolated(item) for key, item in value.items()}
-    return [interpolated(item) for item in value] if isinstance(value, list) else value
-
-
-COMPOSE: dict[str, Any] = interpolated(yaml.safe_load((ROOT / "docker-compose.yml").read_text()))
-SERVICES: dict[str, Any] = COMPOSE["services"]
-#: Run once and end well.
-STEPS = ("bucket", "migrate", "keys")
-GPU_WORKERS = sorted(name for name, service in SERVICES.items() if service.get("profiles") == ["gpu"])
 by_service = pytest.mark.parametrize("name", SERVICES)
 
 
@@ -308,6 +291,12 @@ def test_the_fleet_of_the_file_builds_a_model_and_says_so_to_prometheus(by_hand:
 
         with urllib.request.urlopen(f"http://127.0.0.1:{by_hand.metrics_port}/metrics", timeout=30) as answer:
             assert b"farm_up 1.0" in answer.read()
+        # As docs/operations.md has it: the operator's commands with the owner's login, and with no other.
+        (cpu,) = [worker["name"] for worker in farm.json("workers")]
+        for words in (["worker", "drain", cpu], ["worker", "resume", cpu], ["gc", "--dry-run"]):
+            ended = by_hand.start("migrate", ["farm", *words]).end()
+            assert ended.code == 0, str(ended)
+        assert "permission denied" in farm.refused("worker", "drain", cpu, code=6)
         ends = {}
         for name, service in reversed(running.items()):
             ends[name] = ended = service.stop(signal.SIGTERM)

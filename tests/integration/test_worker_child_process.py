@@ -16,6 +16,7 @@ import pytest
 
 from farm.domain.errors import ChildCrashedError, DeviceUnavailableError
 from farm.domain.jobs import FailureClass, Phase
+from tests.chaos.disks import fill, no_mounts, small_disk
 from tests.fake_toolchain.harness import ROOT, Fake, is_alive, wait_until
 from workers.child.requests import AttemptRequest, attempt_request_as_json, result_from_json
 from workers.child_process import MAX_LOG_BYTES, ChildEvent, ChildOutcome, ChildProcess
@@ -143,6 +144,21 @@ def test_a_child_that_dies_is_a_crash_that_names_how(make: Any, behaviour: str, 
     assert outcome.failure is not None
     assert words in outcome.failure.message
     assert outcome.failure.is_crash
+    assert outcome.failure.failure_class is FailureClass.TRANSIENT
+
+
+@pytest.mark.skipif(bool(no_mounts()), reason=no_mounts() or "mounts can be made")
+def test_a_child_that_dies_on_a_full_disk_is_no_crash_of_its_job(make: Any) -> None:
+    attempt = make("wait")
+    with small_disk(attempt.folder):
+        (attempt.folder / "model.onnx").write_bytes(b"a model")
+        attempt.start()
+        child = attempt.fake.pid()
+        fill(attempt.folder)
+        os.kill(child, signal.SIGBUS)
+        outcome = attempt.end()
+    assert outcome.failure is not None
+    assert (outcome.failure.code, outcome.failure.is_crash) == ("DiskFullError", False)
     assert outcome.failure.failure_class is FailureClass.TRANSIENT
 
 

@@ -17,6 +17,7 @@ from tests.fake_toolchain.harness import FarmOfTest, farm_of_test, is_alive, set
 from workers import leftovers
 from workers.agent import RunningWorker
 from workers.interpreters import probe_interpreter
+from workers.leftovers import DeadWatch
 from workers.offers import offer_of
 
 if TYPE_CHECKING:
@@ -141,3 +142,15 @@ def test_a_worker_begins_although_nobody_can_say_whose_neighbour_died(
         place.succeeded(job_id)
     finally:
         worker.__exit__(None, None, None)
+
+
+def test_a_job_does_not_answer_for_a_worker_that_an_operator_ended_at_once(place: FarmOfTest) -> None:
+    place.fake.does("hang")
+    (job_id,) = place.submit()
+    with place.worker() as worker:
+        place.fake.pid()
+        assert list(place.farm.settings.locks.glob("worker-*.life"))
+        worker.clear_its_job()
+        DeadWatch(place.farm, place.device.host).look()
+        assert place.job(job_id).state is JobState.RUNNING, "until its lease ends"
+        assert list(place.farm.settings.locks.glob("worker-*")) == []

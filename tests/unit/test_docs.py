@@ -9,10 +9,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import pytest
+import yaml
 
 import farm.settings
 from cli.main import COMMANDS
+from cli.main import farm as farm_command
+from cli.metrics import FarmCollector
+from farm.bootstrap import open_farm
 from farm.domain import errors
 from farm.domain.digests import canonical_json
 from farm.domain.jobs import (
@@ -23,6 +28,7 @@ from farm.domain.jobs import (
     retry_delay_s,
 )
 from farm.domain.specs import BuildSpec
+from farm.settings import read_settings
 from farm.storage.tables import metadata
 from workers.toolchains import toolchain as toolchain_protocols
 
@@ -163,6 +169,79 @@ def test_every_command_that_is_named_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     named = re.findall(r"(?:`|^\$ |&& )farm ([a-z]+)\b", text, flags=re.MULTILINE)
     assert set(named) <= set(COMMANDS)
+
+
+def words_of_commands(text: str) -> list[list[str]]:
+    """Every command with its words, from blocks for a shell and from code between words; without comments."""
+    lines = [line for block in fences(text, "sh") for line in block.splitlines()]
+    lines += [line.removeprefix("$ ") for block in fences(text, "console") for line in block.splitlines()]
+    lines += re.findall(r"`(farm [^`\n]+)`", without_fences(text))
+    lines = [re.sub(r"^docker compose run --rm \w+ ", "", line) for line in lines]
+    found = [re.split(r"\s#\s|\s+&&|\s+\|", line)[0].split() for line in lines if line.startswith("farm ")]
+    return [words[1:] for words in found if len(words) > 1 and re.fullmatch(r"[a-z]+", words[1])]
+
+
+def unknown_words(words: list[str]) -> list[str]:
+    """Of a command's words those that it does not take: subcommands and options."""
+    command: click.Command = farm_command
+    with click.Context(farm_command) as context:
+        for position, word in enumerate(words):
+            if not isinstance(command, click.Group):
+                break
+            found = command.get_command(context, word)
+            if found is None:
+                # `farm worker` is a command as well as a group.
+                return [] if position and word.startswith(("-", "`")) else [word]
+            command = found
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    return [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
+
+
+@by_name
+def test_every_option_of_a_command_that_is_shown_exists(page: Path) -> None:
+    shown = words_of_commands(page.read_text(encoding="utf-8"))
+    assert [words for words in shown if unknown_words(words)] == []
+
+
+def test_an_option_or_subcommand_that_does_not_exist_would_be_found() -> None:
+    assert unknown_words(["gc", "--dry-run"]) == []
+    assert unknown_words(["gc", "--dryrun"]) == ["--dryrun"]
+    assert unknown_words(["keys", "burn"]) == ["burn"]
+
+
+# Operations.
+
+
+@pytest.fixture
+def metric_names(tmp_path: Path) -> set[str]:
+    """Of every metric of an empty farm the name that Prometheus knows it by."""
+    opened = open_farm(read_settings(tmp_path, {}), create=True)
+    families = list(FarmCollector(opened).collect())
+    opened.database.close()
+    return {f"{family.name}{'_total' if family.type == 'counter' else ''}" for family in families}
+
+
+def test_every_metric_is_explained_and_every_expression_is_of_metrics_that_exist(
+    metric_names: set[str],
+) -> None:
+    page = section(text_of("docs/operations.md"), "Metrics")
+    listed = [name for name in first_cells(page) if name.startswith("farm_")]
+    assert set(listed) == metric_names
+    named = set(re.findall(r"\bfarm_[a-z_]+", page))
+    assert {re.sub(r"_(sum|count)$", "", name) for name in named} <= metric_names
+
+
+def test_every_alert_leads_to_what_to_do() -> None:
+    page = section(text_of("docs/operations.md"), "Metrics")
+    rows = re.findall(r"^\| [a-z][^|]+ \| `([^`]+)` \| (.+) \|$", page, flags=re.MULTILINE)
+    assert len(rows) >= 8
+    assert all("#" in todo or "`farm " in todo for _, todo in rows)
+
+
+def test_every_service_of_the_compose_file_is_explained() -> None:
+    listed = re.findall(r"^\| (`[^|]+) \|", section(text_of("docs/operations.md"), "Install"), re.MULTILINE)
+    services = yaml.safe_load(text_of("docker-compose.yml"))["services"]
+    assert {name for cell in listed for name in re.findall(r"`([\w-]+)`", cell)} == set(services)
 
 
 def test_the_readme_has_every_command() -> None:

@@ -18,6 +18,7 @@ from farm.services.submit import SubmitOrder, submit_plan
 from tests.behaviours.given import claim, get_job, given_a_farm
 from tests.factories import a_build_spec, a_digest, a_failure, a_job_request, a_model, an_outcome
 from tests.fakes import InMemoryDatabase
+from tests.fakes.jobs import Jobs
 
 if TYPE_CHECKING:
     from farm.domain.work import Cell, Job, Submission
@@ -124,6 +125,26 @@ def test_two_who_want_the_same_beyond_a_build_share_it(database: InMemoryDatabas
     build(database, job_of(database, first))
     (shared,) = {job_of(database, other).id for other in others}
     assert shared != cell_of(first).job_id
+
+
+def test_what_somebody_queued_at_that_very_moment_is_shared(
+    database: InMemoryDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = submit(database)
+    claim(database, job_of(database, first))
+    second = submit(database, "grace", batches=(4,))
+    measuring = a_job_request(kind=JobKind.BENCHMARK, batches=(4,))
+    with database.transaction() as transaction:
+        theirs = transaction.jobs.add(cell_of(first).spec, measuring, user="joan")
+    looks, active = [], Jobs.active
+
+    def sees_nothing_at_first(*arguments: Any) -> Job | None:
+        looks.append(arguments)
+        return None if len(looks) == 1 else active(*arguments)
+
+    monkeypatch.setattr(Jobs, "active", sees_nothing_at_first)
+    build(database, job_of(database, first))
+    assert job_of(database, second).id == theirs.id
 
 
 def test_other_inputs_follow_also_where_the_build_still_waits(database: InMemoryDatabase) -> None:

@@ -38,10 +38,11 @@ def test_a_second_ctrl_c_does_not_interrupt_giving_back_and_a_third_ends_the_pro
     script = (
         "import signal; from workers.stopping import StopSignals\n"
         "stop = StopSignals()\n"
+        "stop.last_act = lambda: print('its last act', flush=True)\n"
         "stop.hear(signal.SIGINT); stop.hear(signal.SIGINT)\n"
         "print('still here', flush=True)\n"
         "stop.hear(signal.SIGINT)\n"
         "print('never said')\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.returncode) == ("still here\n", 128 + signal.SIGINT)
+    assert (done.stdout, done.returncode) == ("still here\nits last act\n", 128 + signal.SIGINT)

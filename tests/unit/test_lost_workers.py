@@ -1,0 +1,51 @@
+"""A lost worker is shown until another one of its name was started."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from cli.devices import device_document
+from cli.workers import replaced, state_of
+from farm.domain.work import Worker
+from tests.factories import a_device
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def worker(id_: str, name: str = "gpu07-0", *, minutes: int = 0, **changes: object) -> Worker:
+    started = NOON + timedelta(minutes=minutes)
+    values = {"is_live": False, "drain_reason": "", "current_job": "", "stopped_at": None, **changes}
+    return Worker(
+        id=id_, host="gpu07", pid=1, device=a_device(), toolchains=(), targets=(), name=name,
+        started_at=started, heartbeat_at=started, **values,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_a_lost_worker_is_missed() -> None:
+    lost = worker("w-1")
+    assert state_of(lost) == "lost"
+    assert replaced([lost, worker("w-2", "gpu08-0", minutes=1, is_live=True)]) == set()
+
+
+def test_a_lost_worker_that_was_started_again_is_not_missed() -> None:
+    assert replaced([worker("w-1"), worker("w-2", minutes=1, is_live=True)]) == {"w-1"}
+
+
+def test_of_several_lost_ones_of_a_name_the_newest_is_missed() -> None:
+    assert replaced([worker("w-1"), worker("w-2", minutes=1)]) == {"w-1"}
+
+
+def test_workers_of_releases_without_names_are_all_missed() -> None:
+    assert replaced([worker("w-1", ""), worker("w-2", "", minutes=1)]) == set()
+
+
+def test_a_device_whose_only_worker_is_not_there_is_unserved_and_else_as_its_workers_are() -> None:
+    def state(*live: Worker) -> object:
+        return device_document(a_device(), "h200", live, {})["state"]
+
+    assert state() == "unserved"
+    assert state(worker("w-1", is_live=True)) == "idle"
+    assert state(worker("w-1", is_live=True, drain_reason="new driver")) == "drained"
+    # Two releases of TensorRT on one GPU: one of the workers still takes jobs.
+    assert state(worker("w-1", drain_reason="new driver"), worker("w-2", "gpu07-b")) == "idle"
+    assert state(worker("w-1", current_job="j-1"), worker("w-2", "gpu07-b")) == "busy"
