@@ -9,6 +9,7 @@ import click
 
 from cli.context import json_option, opened
 from cli.render import show_json, show_line, show_table
+from farm.domain.errors import FarmError
 
 if TYPE_CHECKING:
     from farm.storage.signing import PublicKey
@@ -48,8 +49,12 @@ def new(ctx: click.Context, file: Path, is_trusted: bool, note: str, as_json: bo
     farm = opened(ctx) if is_trusted else None
     key = make_signer(file.absolute()).public_key
     if farm is not None:
-        with farm.database.transaction() as transaction:
-            transaction.keys.add(key.id, str(key), note)
+        try:
+            with farm.database.transaction() as transaction:
+                transaction.keys.add(key.id, str(key), note)
+        except FarmError:
+            file.unlink()
+            raise
     if as_json:
         show_json({"file": str(file), "id": key.id, "public_key": str(key), "trusted": is_trusted})
         return
