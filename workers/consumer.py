@@ -100,7 +100,7 @@ class Consumer:
             # Told to stop before it has begun, Celery would begin all the same.
             time.sleep(0.01)
         if self._controller is not None:
-            self._controller.stop()
+            self._stop_celery()
         # The job that ran has been given back by now. Celery hears of the end every two seconds only; inside
         # this process there is no message that it could still take along.
         consumer.join(timeout=0.1 if self._settings.is_embedded else max(end - time.monotonic(), 0.1))
@@ -109,6 +109,14 @@ class Consumer:
                 transaction.fleet.stop(self._place.worker_id)
         except FarmError as error:
             _log.warning("leaving was not noted: %s", error)
+
+    def _stop_celery(self) -> None:
+        """Returns once nothing runs, even if Celery still waits for a broker's answer, for 30 s at the worst."""
+        leaving = threading.Thread(target=self._controller.stop, name="leaving", daemon=True)
+        leaving.start()
+        leaving.join(_STOP_DEADLINE_S)
+        while leaving.is_alive() and self.is_busy:
+            leaving.join(_STOP_DEADLINE_S)
 
     @property
     def _can_be_stopped(self) -> bool:
