@@ -59,7 +59,7 @@ def no_room(folder: Path, phase: str) -> Failure | None:
         return None
     return Failure(
         FailureClass.TRANSIENT,
-        "DiskFullError",
+        "DiskFull",
         f"the disk under {folder.parent} is full: the child left no result"
         + (f" in phase {phase}" if phase else ""),
         hint="Free some space there, or put FARM_SCRATCH on another disk.",

@@ -158,7 +158,7 @@ def test_a_child_that_dies_on_a_full_disk_is_no_crash_of_its_job(make: Any) -> N
         os.kill(child, signal.SIGBUS)
         outcome = attempt.end()
     assert outcome.failure is not None
-    assert (outcome.failure.code, outcome.failure.is_crash) == ("DiskFullError", False)
+    assert (outcome.failure.code, outcome.failure.is_crash) == ("DiskFull", False)
     assert outcome.failure.failure_class is FailureClass.TRANSIENT
 
 

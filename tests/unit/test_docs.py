@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
 DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
-SETUP = ("pip install . && farm demo", "pip install '.[test]' && pytest -n auto")
+SETUP = ("pip install . && farm demo", "pip install '.[test]' && pytest -n auto --dist loadfile")
 #: Python's own errors that documents name.
 BUILTIN_ERRORS = {"ImportError", "ModuleNotFoundError"}
 
