@@ -74,6 +74,7 @@ class CeleryQueue:
             self._app.send_task(TASK, args=[wake_up.job_id], queue=wake_up.target.queue, retry=False)
         except (OperationalError, ConnectionError, TimeoutError) as error:
             raise BrokerUnavailableError(
-                f"the broker {hide_password(self._broker_url)} can not be reached: {error}",
+                # redis-py ends its sentences, the farm's errors go on.
+                f"the broker {hide_password(self._broker_url)} can not be reached: {str(error).rstrip('.')}",
                 hint="What was submitted is safe: workers pick it up once the broker is back.",
             ) from error

@@ -108,7 +108,7 @@ def test_a_broker_that_is_down_delays_and_loses_nothing(
         try:
             ended = fleet.run(*words)
             assert re.search(r"the broker redis://\S+ can not be reached", ended.err)
-            assert "What was submitted is safe" in ended.err
+            assert "refused. What was submitted is safe" in ended.err
             submission = re.findall(r"\bs-[a-z0-9]{10}\b", ended.out)[0]
             assert fleet.json("status", submission)["cells"][0]["state"] == "QUEUED"
         finally:
