@@ -42,6 +42,7 @@ def status(ctx: click.Context, submission: str | None, limit: int, as_json: bool
             states = [cell.state.value for cell in progress.cells]
             counts = ", ".join(f"{states.count(state)} {state.lower()}" for state in dict.fromkeys(states))
             s = progress.submission
+            counts = f"withdrawn: {counts}" if s.is_withdrawn else counts
             tags = " ".join(f"{name}={value}" for name, value in s.tags.items())
             rows.append(
                 [s.id, f"{s.model_name}@{s.model_version}", s.user, age(s.created_at, now), counts, tags]
@@ -54,7 +55,8 @@ def status(ctx: click.Context, submission: str | None, limit: int, as_json: bool
         return
     progress = found[0]
     s = progress.submission
-    show_line(f"{s.id}: {s.model_name}@{s.model_version}, by {s.user}, {age(s.created_at, now)}")
+    withdrawn = "; withdrawn, what goes on is for others" if s.is_withdrawn else ""
+    show_line(f"{s.id}: {s.model_name}@{s.model_version}, by {s.user}, {age(s.created_at, now)}{withdrawn}")
     show_table(
         ["device type", "toolchain", "precision", "job", "attempt>", "state", ""],
         [

@@ -105,6 +105,7 @@ def progress_as_json(progress: SubmissionProgress) -> dict[str, Any]:
         "version": submission.model_version,
         "user": submission.user,
         "created_at": submission.created_at,
+        "withdrawn": submission.is_withdrawn,
         "tags": dict(submission.tags),
         "done": progress.is_done,
         "successful": progress.is_successful,

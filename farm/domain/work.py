@@ -179,7 +179,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Submission:
-    """One user's request."""
+    """One user's request; `is_withdrawn` once it was cancelled, though others may still wait for its jobs."""
 
     id: str
     model_name: str
@@ -189,6 +189,7 @@ class Submission:
     created_at: datetime
     tags: Mapping[str, str]
     cells: tuple[Cell, ...]
+    is_withdrawn: bool = False
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,7 @@ def _submission(row: Any, cells: Sequence[Cell]) -> Submission:
         created_at=row.created_at,
         tags=row.tags,
         cells=tuple(cells),
+        is_withdrawn=row.withdrawn_at is not None,
     )
 
 

@@ -150,6 +150,8 @@ class SharedJobsBehaviour:
             transaction.jobs.withdraw(withdrawn.id)
         with database.reading() as transaction:
             found = transaction.jobs.interests([shared.id, other.id])
+            assert transaction.jobs.submission(withdrawn.id).is_withdrawn
+            assert not transaction.jobs.submission(grace.id).is_withdrawn
         assert found == {shared.id: {ada.id: "ada", grace.id: "grace"}, other.id: {ada.id: "ada"}}
 
     def test_another_user_can_be_made_to_pay(self, database: Database) -> None:

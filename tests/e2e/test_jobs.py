@@ -94,6 +94,8 @@ def test_cancelling_a_submission_spares_what_others_want(farm: FarmCommand) -> N
 
     ended = farm.run("cancel", first["id"])
     assert f"job {shared} goes on: another submission wants it too" in ended.out
+    assert "withdrawn, what goes on is for others" in farm.run("status", first["id"]).out
+    assert [each["withdrawn"] for each in farm.json("status")] == [False, True]
     alone = next(cell["job"] for cell in first["cells"] if cell["job"] != shared)
     assert f"job {alone} cancelled" in ended.out
     assert farm.json("cancel", second["id"]) == {"cancelled": {shared: "CANCELLED"}, "shared": []}

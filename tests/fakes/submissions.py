@@ -67,6 +67,8 @@ class Submissions(JobRows):
     def withdraw(self, submission_id: str) -> None:
         """Notes that nobody waits for a submission any more."""
         self._tables.withdrawn.add(submission_id)
+        submission = self._tables.submissions[submission_id]
+        self._tables.submissions[submission_id] = replace(submission, is_withdrawn=True)
 
     def point(self, submission_id: str, position: int, job_id: str) -> None:
         """Has another job answer a cell."""
