@@ -9,6 +9,9 @@ from pathlib import Path
 from farm.domain.errors import InvalidRequestError
 from farm.domain.stores import BucketUrl
 
+#: What the farm is tested with; Celery finds out about others only when a job is filed already.
+_BROKERS = ("redis", "rediss", "memory")
+
 
 def folder_value(variable: str, text: str) -> Path:
     """A folder or a file, as a whole path.
@@ -46,12 +49,14 @@ def broker_value(variable: str, text: str) -> str:
     """The URL of a broker; with TLS its certificate is checked unless the URL says otherwise.
 
     Raises:
-        InvalidRequestError: it is no URL.
+        InvalidRequestError: it is no URL of a Redis.
     """
-    if not re.match(r"[a-z][a-z0-9+.-]*://", text):
+    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", text)
+    if scheme is None or scheme[1] not in _BROKERS:
+        # Not the text itself: there may be a password in it.
         raise InvalidRequestError(
-            f"{variable} must be a URL",
-            hint="Such as redis://host:6379/0; leave it out for the embedded farm.",
+            f"{variable} must be the URL of a Redis" + (f", not of {scheme[1]}" if scheme else ""),
+            hint="Such as redis://host:6379/0, or rediss:// with TLS; leave it out for the embedded farm.",
         )
     if text.startswith("rediss://") and "ssl_cert_reqs=" not in text:
         # Left alone, kombu would check no certificate at all.

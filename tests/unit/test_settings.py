@@ -211,3 +211,9 @@ def test_the_access_to_a_bucket_comes_from_its_own_variables_and_is_never_shown(
     assert settings.store_access == access
     assert not any(secret in repr(settings) for secret in access.values())
     assert redacted("hunter2-hunter2") == "***"
+
+
+@pytest.mark.parametrize("url", ["http://broker/0", "amqp://broker", "redis:6379"])
+def test_a_broker_that_is_no_redis_is_refused_before_anything_is_filed(url: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="FARM_BROKER_URL must be the URL of a Redis"):
+        read_settings(tmp_path, {"FARM_BROKER_URL": url})
