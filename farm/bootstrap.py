@@ -99,12 +99,26 @@ def open_signer(farm: Farm) -> Signer:
     if path is not None:
         signer = read_signer(path)
     elif makes_own_key(settings):
-        path, signer = _own_key_file(settings), _make_own_key(farm)
+        signer = _make_own_key(farm)
     else:
         raise InvalidRequestError(
             "this worker has no key to sign engines with",
             hint="FARM_SIGNING_KEY names its file; `farm keys new FILE --trust` makes one.",
         )
+    check_signer(farm, signer)
+    return signer
+
+
+def check_signer(farm: Farm, signer: Signer) -> None:
+    """Refuses a key whose signatures do not count now.
+
+    Raises:
+        ConflictError: nobody trusts it, or it was revoked.
+        InvalidRequestError: the file of FARM_TRUSTED_KEYS can not be read.
+        DatabaseUnavailableError: nobody can say.
+    """
+    settings = farm.settings
+    path = settings.signing_key or _own_key_file(settings)
     trusted = open_trusted_keys(farm)
     key_id = signer.public_key.id
     if key_id in trusted.revoked:
@@ -121,7 +135,6 @@ def open_signer(farm: Farm) -> Signer:
             if settings.trusted_keys
             else f"`farm keys trust {signer.public_key}` makes its engines count.",
         )
-    return signer
 
 
 def open_trusted_keys(farm: Farm) -> TrustedKeys:

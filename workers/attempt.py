@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from farm.domain.errors import AttemptSupersededError, CorruptArtifactError, FarmError
+from farm.domain.errors import AttemptSupersededError, ConflictError, CorruptArtifactError, FarmError
 from farm.domain.jobs import JobKind, Phase
 from farm.domain.work import AttemptOutcome
 from farm.failpoints import reach
@@ -26,11 +26,12 @@ from workers.vouching import place_engine, sign_engine
 from workers.workplace import ChildFailedError, StoppedError
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
 
+    from farm.domain.digests import Digest
     from farm.domain.filing import Engine
     from farm.domain.jobs import Failure
+    from farm.domain.manifests import SignedManifest
     from farm.domain.models import Model
     from farm.domain.work import Attempt, Job
     from workers.child.requests import AttemptRequest, AttemptResult
@@ -47,11 +48,13 @@ class Attempted:
         job_id: of its job.
         failure: why it made nothing; none if it succeeded, or did not end by itself.
         succeeded: whether it filed what it made.
+        drain_reason: why its worker is not to take another job; empty if it may.
     """
 
     job_id: str
     failure: Failure | None
     succeeded: bool
+    drain_reason: str = ""
 
 
 def run_next(place: Workplace) -> Attempted | None:
@@ -72,13 +75,13 @@ def run_next(place: Workplace) -> Attempted | None:
     job, attempt = claimed
     folder = farm.settings.scratch / f"{job.id}.{attempt.number}"
     remove_folder(folder)
-    failure, succeeded = None, False
+    failure, succeeded, drain_reason = None, False, ""
     with log_context(job=job.id, attempt=attempt.number, worker=place.worker_id):
         try:
             with Lease(farm.database, attempt, farm.settings.lease_s, place.pulse) as lease:
                 running = _Attempt(place, job, attempt, model, folder, lease)
                 failure = running.run()
-                succeeded = running.has_filed
+                succeeded, drain_reason = running.has_filed, running.drain_reason
             # The engine is filed: combining its timing cache with somebody else's holds nothing up.
             running.loan.settle()
         except AttemptSupersededError as error:
@@ -86,7 +89,7 @@ def run_next(place: Workplace) -> Attempted | None:
         finally:
             remove_folder(folder)
     reach("after-finish")
-    return Attempted(job.id, failure, succeeded)
+    return Attempted(job.id, failure, succeeded, drain_reason)
 
 
 class _Attempt:
@@ -103,6 +106,7 @@ class _Attempt:
         self._folder = folder
         self._seconds: dict[str, float] = {}
         self.has_filed = False
+        self.drain_reason = ""
         self._log_file = folder / "log.txt"
         self._journal = Journal(place.farm.database, attempt, lease, self._log_file)
         self._supervision = Supervision(place, job, folder, lease, self._journal)
@@ -122,8 +126,9 @@ class _Attempt:
             number = self._journal.insist(lambda: finish_attempt(database, job, attempt, outcome, log))
             self.has_filed = True
             _log.info("job %s: engine %d filed", job.id, number)
-        except StoppedError:
-            self._ending.stop()
+        except StoppedError as stopped:
+            self.drain_reason = stopped.drain_reason
+            self._ending.stop(stopped.drain_reason or "the worker was told to stop")
         except AttemptSupersededError:
             raise
         except (FarmError, OSError) as error:
@@ -208,21 +213,22 @@ class _Attempt:
             timing_cache=timing_cache,
             seconds=self._seconds,
             environment=result.environment,
-            signed=sign_engine(
-                self._place.signer, self._job, self._attempt, engine, self._journal.insist(self._now)
-            )
-            if engine
-            else None,
+            signed=self._sign(engine) if engine else None,
         )
+
+    def _sign(self, engine: Digest) -> SignedManifest:
+        try:
+            return sign_engine(
+                self._farm, self._place.signer, self._job, self._attempt, engine, self._journal.insist
+            )
+        except ConflictError as error:
+            # Revoked while it built: the fault of no job, so another worker has it now.
+            raise StoppedError(error.message) from error
 
     def _fail(self, error: Exception) -> Failure:
         failure = self._supervision.presence.blamed(failure_of(error, self._journal.phase))
         self._ending.fail(failure, self._seconds)
         return failure
-
-    def _now(self) -> datetime:
-        with self._farm.database.reading() as transaction:
-            return transaction.now()
 
     def _find_engine(self) -> Engine | None:
         with self._farm.database.reading() as transaction:

@@ -11,7 +11,8 @@ from celery.concurrency.thread import TaskPool
 from celery.worker import WorkController
 from kombu.entity import Queue
 
-from farm.domain.errors import FarmError
+from farm.bootstrap import check_signer
+from farm.domain.errors import ConflictError, FarmError
 from workers.attempt import run_next
 from workers.presence import DEVICE_LOST, device_lost, why_gone
 from workers.queues import TASK, CeleryQueue, new_celery_app
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 _RESTART_GAP_S = 1.0
 _STOP_DEADLINE_S = 10.0
 _PULSE_GAP_S = 1.0
+#: How often a worker asks whether its signing key still counts.
+KEY_GAP_S = 5.0
 
 
 class _Pool(TaskPool):  # type: ignore[misc]
@@ -172,6 +175,8 @@ class Consumer:
             self._busy.clear()
 
     def _why_drain(self, attempted: Attempted) -> str:
+        if attempted.drain_reason:
+            return attempted.drain_reason
         failure = attempted.failure
         if failure is not None and failure.code == DEVICE_LOST:
             return failure.message
@@ -188,10 +193,26 @@ class Consumer:
         except FarmError as error:
             _log.warning("that it drains will be noted once the database is there: %s", error)
 
+    def _look_at_key(self) -> None:
+        """Drains the worker if nobody would be handed what it builds, because its key was revoked."""
+        if self._place.pulse.takes_nothing:
+            return
+        try:
+            check_signer(self._place.farm, self._place.signer)
+        except ConflictError as error:
+            self._drain_itself(error.message)
+        except FarmError:
+            # The database is away; the heartbeat says so.
+            pass
+
     def _live(self) -> None:
         """Says that the worker lives, while no attempt does."""
         pulse = self._place.pulse
+        look_at_key = time.monotonic() + KEY_GAP_S
         while not self._place.stopping.wait(_PULSE_GAP_S):
+            if time.monotonic() >= look_at_key:
+                look_at_key = time.monotonic() + KEY_GAP_S
+                self._look_at_key()
             if not (pulse.is_due or pulse.has_unsaid):
                 continue
             try:

@@ -92,8 +92,11 @@ class Ending:
             "job %s attempt %d: %s; now %s", self._job.id, self._attempt.number, failure.message, state.value
         )
 
-    def stop(self) -> None:
+    def stop(self, why: str) -> None:
         """Ends an attempt that was told to stop, in the way that the reason asks for.
+
+        Args:
+            why: the job is given back, unless it was cancelled or taken away.
 
         Raises:
             AttemptSupersededError: the job went on without this attempt, or may have.
@@ -109,9 +112,7 @@ class Ending:
             )
         else:
             log = self._keep_log()
-            self._journal.insist(
-                lambda: release_attempt(database, attempt, "the worker was told to stop", log)
-            )
+            self._journal.insist(lambda: release_attempt(database, attempt, why, log))
 
     def _keep_log(self) -> Digest | None:
         """The whole log; of an attempt that failed for want of a store or of scratch, what was shown live."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from farm.bootstrap import open_trusted_keys
+from farm.bootstrap import check_signer, open_trusted_keys
 from farm.domain.manifests import EngineManifest
 from farm.services.trust import check_engine
 
@@ -25,18 +25,35 @@ if TYPE_CHECKING:
 
 
 def sign_engine(
-    signer: Signer, job: Job, attempt: Attempt, engine: Digest, made_at: datetime
+    farm: Farm,
+    signer: Signer,
+    job: Job,
+    attempt: Attempt,
+    engine: Digest,
+    insist: Callable[[Callable[[], Any]], Any],
 ) -> SignedManifest:
     """The signed manifest of an engine that an attempt has just built.
 
     Args:
+        farm: whose trusted keys count.
         signer: the worker's key.
         job: with the build spec.
         attempt: that built it.
         engine: digest of its bytes, as the store took them.
-        made_at: the database's clock.
+        insist: tries again while the database is away.
+
+    Raises:
+        ConflictError: the key was revoked since the worker began: nobody would be handed the engine.
+        AttemptSupersededError: the database was away for as long as the lease holds.
     """
     target = job.spec.target
+    insist(lambda: check_signer(farm, signer))
+
+    def database_now() -> datetime:
+        with farm.database.reading() as transaction:
+            return transaction.now()
+
+    made_at: datetime = insist(database_now)
     return signer.sign(
         EngineManifest(
             key=job.spec.digest.sha256,

@@ -66,7 +66,15 @@ class Workplace:
 
 
 class StoppedError(Exception):
-    """The attempt is to end without an outcome of its own: cancelled, superseded, or the worker stops."""
+    """The attempt is to end without an outcome of its own: cancelled, superseded, or the worker stops.
+
+    Args:
+        drain_reason: why its worker is not to take another job; empty if that is not the attempt's to say.
+    """
+
+    def __init__(self, drain_reason: str = "") -> None:
+        super().__init__(drain_reason)
+        self.drain_reason = drain_reason
 
 
 class ChildFailedError(FarmError):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, func, update
 
 from farm.domain.errors import AttemptSupersededError
-from farm.storage.claim_statements import is_in
+from farm.domain.jobs import JobState
 from farm.storage.tables import jobs
 
 if TYPE_CHECKING:
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 def owned() -> Update:
     """An update of the job that an attempt runs, and of nothing if it no longer does."""
+    # Disguised, so that the job is found by its id: where PostgreSQL has last counted while little ran, it takes
+    # the partial index of all that runs, and reads through it (0.7 instead of 0.1 ms beside 1,000 running jobs).
+    is_running = func.coalesce(jobs.c.state, "") == JobState.RUNNING.value
     return update(jobs).where(
-        jobs.c.id == bindparam("of_job"), is_in(jobs, "RUNNING"), jobs.c.attempts == bindparam("of_number")
+        jobs.c.id == bindparam("of_job"), is_running, jobs.c.attempts == bindparam("of_number")
     )
 
 
