@@ -34,6 +34,7 @@ def device_document(
         "job": busy.current_job if busy else None,
         "phase": attempt.phase if attempt else None,
         "fraction": attempt.fraction if attempt else None,
+        "waits": (attempt and attempt.waits) or None,
     }
 
 
@@ -46,8 +47,10 @@ def _state(own: Sequence[Worker], *, is_busy: bool) -> str:
     return "drained" if all(worker.drain_reason for worker in own) else "idle"
 
 
-def progress_text(phase: str | None, fraction: float | None) -> str | None:
-    """A phase and how much of it is done, where that is known."""
+def progress_text(phase: str | None, fraction: float | None, *, waits: bool = False) -> str | None:
+    """A phase and how much of it is done, where that is known; whether it waits goes before both."""
+    if waits:
+        return "waiting"
     if not phase:
         return None
     return phase if fraction is None else f"{phase} {100 * fraction:.0f} %"

@@ -74,7 +74,7 @@ def devices(ctx: click.Context, as_json: bool) -> None:
                     d["state"],
                     ", ".join(d["workers"]),
                     d["job"],
-                    progress_text(d["phase"], d["fraction"]),
+                    progress_text(d["phase"], d["fraction"], waits=bool(d["waits"])),
                 )
                 for d in each
             ],

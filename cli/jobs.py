@@ -142,7 +142,7 @@ def _attempt_of(farm: Farm, job_id: str, number: int | None) -> tuple[Job, Attem
 
 def _headline(job: Job, attempt: Attempt) -> str:
     return (
-        f"job {job.id} · attempt {attempt.number} · {attempt.state.value.lower()} · "
+        f"job {job.id} · attempt {attempt.number} · {attempt.state_text} · "
         f"{job.target} · {job.spec.precision} · on {attempt.host}"
     )
 

@@ -117,8 +117,7 @@ class _Lines:
         for cell in progress.cells:
             phase = cell.attempt.phase if cell.attempt and cell.state is JobState.RUNNING else ""
             # Why it does not go on is worth a line of its own.
-            waits = cell.attempt.message if phase and cell.attempt else ""
-            now = (cell.state.value, phase, waits if waits.startswith("waiting") else "")
+            now = (cell.state.value, phase, cell.attempt.waits if phase and cell.attempt else "")
             if self._seen.get(cell.cell.position) == now:
                 continue
             self._seen[cell.cell.position] = now

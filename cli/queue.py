@@ -32,7 +32,8 @@ def queue(ctx: click.Context, job: str | None, check: bool, as_json: bool) -> No
     if job is not None:
         _show_why(ctx, job, as_json=as_json)
         return
-    with opened(ctx).database.reading() as transaction:
+    farm = opened(ctx)
+    with farm.database.reading() as transaction:
         loads = transaction.jobs.loads()
         now = transaction.now()
     if as_json:
@@ -57,7 +58,7 @@ def queue(ctx: click.Context, job: str | None, check: bool, as_json: bool) -> No
         )
         for load in loads:
             if load.is_stranded:
-                show_line(_advice(load))
+                show_line(_advice(load, is_embedded=farm.settings.is_embedded))
     if check and any(load.is_stranded for load in loads):
         ctx.exit(6)
 
@@ -79,11 +80,12 @@ def _document(load: TargetLoad, now: datetime) -> dict[str, Any]:
     }
 
 
-def _advice(load: TargetLoad) -> str:
+def _advice(load: TargetLoad, *, is_embedded: bool) -> str:
     name = f"{load.slug} · {load.target.toolchain}"
     if load.live_workers:
         return f"{name}: {load.waiting} job(s) wait, and its {load.live_workers} worker(s) are draining: `farm worker resume NAME`"
-    return f"{name}: {load.waiting} job(s) wait, and no worker that serves it is live: start `farm worker` on such a machine"
+    how = "start one with `farm up`" if is_embedded else "start `farm worker` on such a machine"
+    return f"{name}: {load.waiting} job(s) wait, and no worker that serves it is live: {how}"
 
 
 def _show_why(ctx: click.Context, job_id: str, *, as_json: bool) -> None:

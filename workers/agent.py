@@ -116,7 +116,8 @@ class RunningWorker:
 
     def drain(self, seconds: float, now: threading.Event) -> None:
         """Takes nothing new, and waits for what runs; no longer than so many seconds, or until `now` is set."""
-        self._pulse.is_leaving = True
+        self._pulse.leave()
+        self._consumer.note_drain()
         end = time.monotonic() + seconds
         while self.is_busy and time.monotonic() < end and not now.wait(_DRAIN_POLL_S):
             pass

@@ -186,10 +186,13 @@ class Consumer:
         _log.error(
             "this worker drains itself: %s. `farm worker resume %s` lets it go on", why, self._place.name
         )
-        pulse = self._place.pulse
-        pulse.drain_itself(why)
+        self._place.pulse.drain_itself(why)
+        self.note_drain()
+
+    def note_drain(self) -> None:
+        """Tells everybody that this worker takes nothing new, now or once the database is there."""
         try:
-            pulse.note_drain(self._place.farm.database)
+            self._place.pulse.note_drain(self._place.farm.database)
         except FarmError as error:
             _log.warning("that it drains will be noted once the database is there: %s", error)
 

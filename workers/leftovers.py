@@ -48,6 +48,9 @@ class DeadWatch:
         if not dead:
             return
         buried = bury_dead(farm.database, self._host, dead.get)
+        # Those that ran nothing, too: nobody is to count on them.
+        with farm.database.transaction() as transaction:
+            transaction.fleet.die(dead, self._host)
         self._seen |= set(dead)
         for job, state in buried:
             _log.warning(

@@ -28,6 +28,7 @@ class Pulse:
         self._name = name
         self._next = 0.0
         self._own_reason = ""
+        self._leaves_unsaid = False
         self._saying = threading.Lock()
         self.drain_reason = ""
         self.is_leaving = False
@@ -44,15 +45,22 @@ class Pulse:
 
     @property
     def has_unsaid(self) -> bool:
-        """Whether it drains itself, and this is not noted yet."""
-        return bool(self._own_reason)
+        """Whether it drains itself or is leaving, and this is not noted yet."""
+        return bool(self._own_reason) or self._leaves_unsaid
+
+    def leave(self) -> None:
+        """Takes nothing new from now on, because its process is to end; `note_drain` says so to everybody else.
+
+        Unlike a drain this is over with the process: whoever is started after it takes jobs.
+        """
+        self.is_leaving = self._leaves_unsaid = True
 
     def drain_itself(self, reason: str) -> None:
         """Takes nothing new from now on; `note_drain` says so to everybody else."""
         self.drain_reason = self._own_reason = reason
 
     def note_drain(self, database: Database) -> None:
-        """Notes that the worker drains itself, unless that is noted; from then on `resume` counts.
+        """Notes that the worker leaves or drains itself, unless that is noted; from then on `resume` counts.
 
         In a transaction of its own, because only its end tells that it is noted. Said once more after that,
         it would undo a `resume` that came at once.
@@ -61,6 +69,10 @@ class Pulse:
             DatabaseUnavailableError: nobody knows whether it is noted; to be said again.
         """
         with self._saying:
+            if self._leaves_unsaid:
+                with database.transaction() as transaction:
+                    transaction.fleet.leave(self._worker_id)
+                self._leaves_unsaid = False
             if not self._own_reason:
                 return
             with database.transaction() as transaction:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from farm.domain.errors import DeviceUnavailableError
 from farm.domain.jobs import Phase
 from farm.domain.targets import DeviceKind
+from farm.domain.work import WAITING
 from workers.child.requests import attempt_request_as_json, result_from_json
 from workers.child_process import ChildOutcome, ChildProcess
 from workers.confinement import Limits
@@ -144,7 +145,7 @@ class Supervision:
                     raise
                 if error.message != told:
                     told = error.message
-                    self.prepare(f"waiting: {told}")
+                    self.prepare(f"{WAITING}{told}")
             if self._should_stop():
                 raise StoppedError
             time.sleep(_DEVICE_GAP_S)

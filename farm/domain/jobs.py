@@ -92,6 +92,10 @@ POISON_AFTER_CRASHES = 2
 DEFAULT_MAX_ATTEMPTS = 3
 
 
+#: The code of an attempt that was given back, which is nobody's failure: its worker was told to stop.
+RELEASED = "Released"
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why an attempt ended without an engine.
@@ -113,6 +117,11 @@ class Failure:
     phase: str = ""
     is_crash: bool = False
     is_timeout: bool = False
+
+    @property
+    def is_release(self) -> bool:
+        """Whether the attempt was given back, so that it counts as no failure."""
+        return self.code == RELEASED
 
 
 def next_job_state(

@@ -144,6 +144,10 @@ class WakeUp:
     job_id: str
 
 
+#: How the message of an attempt begins that can not go on by itself.
+WAITING = "waiting: "
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One try of a job by one worker."""
@@ -164,6 +168,17 @@ class Attempt:
     failure: Failure | None
     log: Digest | None
     seconds: Mapping[str, float]
+
+    @property
+    def state_text(self) -> str:
+        """How it stands, in a word for people."""
+        is_release = self.failure is not None and self.failure.is_release
+        return "given back" if is_release else self.state.value.lower()
+
+    @property
+    def waits(self) -> str:
+        """What it waits for, such as a device that somebody else holds; empty while it works."""
+        return self.message if self.message.startswith(WAITING) else ""
 
 
 @dataclass(frozen=True)
@@ -219,6 +234,23 @@ class Worker:
     current_job: str = ""
     name: str = ""
     drain_reason: str = ""
+
+
+@dataclass(frozen=True)
+class Drain:
+    """That the workers of a name are to take nothing new, whether one runs or not.
+
+    Attributes:
+        name: of the workers.
+        reason: for people.
+        requested_by: a user, or the worker itself.
+        since: when it was said first.
+    """
+
+    name: str
+    reason: str
+    requested_by: str
+    since: datetime
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import AttemptSupersededError
 from farm.domain.jobs import (
+    RELEASED,
     AttemptState,
     Failure,
     FailureClass,
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from farm.domain.digests import Digest
     from farm.domain.work import Attempt, AttemptOutcome, Job
     from farm.services.ports import Database, Transaction
-
-#: The code of an attempt that its worker gave back.
-_RELEASED = "Released"
 
 
 def finish_attempt(
@@ -90,7 +88,7 @@ def cancel_attempt(database: Database, attempt: Attempt, log: Digest | None) -> 
         if transaction.jobs.get(attempt.job_id).cancel_requested:
             transaction.jobs.close(attempt, AttemptState.CANCELLED, JobState.CANCELLED, log=log)
             return
-        failure = Failure(FailureClass.TRANSIENT, _RELEASED, "it was asked to stop, and then wanted again")
+        failure = Failure(FailureClass.TRANSIENT, RELEASED, "it was asked to stop, and then wanted again")
         transaction.jobs.close(attempt, AttemptState.LOST, JobState.QUEUED, failure=failure, log=log)
 
 
@@ -100,7 +98,7 @@ def release_attempt(database: Database, attempt: Attempt, reason: str, log: Dige
     Raises:
         AttemptSupersededError: the job went on without this attempt.
     """
-    failure = Failure(FailureClass.TRANSIENT, _RELEASED, reason)
+    failure = Failure(FailureClass.TRANSIENT, RELEASED, reason)
     with database.transaction() as transaction:
         state = _as_wished(transaction, job_id=attempt.job_id, state=JobState.QUEUED)
         transaction.jobs.close(attempt, AttemptState.LOST, state, failure=failure, log=log)
@@ -151,7 +149,7 @@ def rescue_expired(database: Database) -> list[tuple[Job, JobState]]:
 def count_tries(transaction: Transaction, attempt: Attempt) -> int:
     """Which try an attempt is, from 1: those that were given back do not count."""
     others = [other for other in transaction.jobs.attempts(attempt.job_id) if other.number < attempt.number]
-    return 1 + sum(other.failure is None or other.failure.code != _RELEASED for other in others)
+    return 1 + sum(not (other.failure and other.failure.is_release) for other in others)
 
 
 def _as_wished(transaction: Transaction, *, job_id: str, state: JobState) -> JobState:

@@ -65,7 +65,7 @@ def why_it_waits(transaction: Transaction, job_id: str) -> Waiting:
     now = transaction.now()
     workers = [w for w in transaction.fleet.workers() if w.is_live and job.target in w.targets]
     if job.state is not JobState.QUEUED:
-        return Waiting(job, {}, {}, workers, [_not_waiting(job)])
+        return Waiting(job, {}, {}, workers, [_not_waiting(transaction, job)])
     rivals = transaction.jobs.rivals(job)
     shares = transaction.jobs.shares({job.user, *rivals.users})
     mine = shares.get(job.user, Share())
@@ -102,9 +102,11 @@ def why_it_waits(transaction: Transaction, job_id: str) -> Waiting:
     return Waiting(job, ahead, shares, workers, lines)
 
 
-def _not_waiting(job: Job) -> str:
+def _not_waiting(transaction: Transaction, job: Job) -> str:
     if job.state is JobState.RUNNING:
-        return f"job {job.id} does not wait: {job.worker_id} is at it, in attempt {job.attempts}"
+        attempt = transaction.jobs.newest_attempts([job.id]).get(job.id)
+        stays = f", {attempt.waits}" if attempt and attempt.waits else ""
+        return f"job {job.id} does not wait: {job.worker_id} has it, in attempt {job.attempts}{stays}"
     why = f": {job.failure.message}" if job.failure else ""
     return f"job {job.id} does not wait: it is {job.state.value.lower()}{why}"
 

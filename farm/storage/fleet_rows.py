@@ -9,9 +9,6 @@ from farm.domain.targets import Device, DeviceKind, DeviceType, Target, Toolchai
 if TYPE_CHECKING:
     from sqlalchemy import Row
 
-#: A worker whose last heartbeat is older is taken for dead.
-WORKER_SILENCE_S = 30
-
 
 def target_from_row(row: Row[Any]) -> Target:
     """A row with the columns of `device_types`, and name, version and `toolchain_variant` of a toolchain."""

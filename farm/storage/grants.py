@@ -167,7 +167,7 @@ GRANTS: Mapping[str, Mapping[str, Rights]] = {
     },
     "toolchains": {WORKER: Rights(insert=True, update=("description",))},
     "targets": {WORKER: _ADD},
-    "workers": {WORKER: Rights(insert=True, update=("heartbeat_at", "stopped_at"))},
+    "workers": {WORKER: Rights(insert=True, update=("heartbeat_at", "leaving_at", "stopped_at", "died_at"))},
     "worker_targets": {WORKER: _ADD},
     # A worker that fails one job after another drains itself; only the operator lets it go on.
     "worker_drains": {WORKER: _ADD},

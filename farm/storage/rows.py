@@ -49,7 +49,7 @@ def failure_values(failure: Failure | None) -> dict[str, str]:
         "failure_message": failure.message if failure else "",
         "failure_hint": failure.hint if failure else "",
         "failure_phase": failure.phase if failure else "",
-        "failure_signature": signature_of(failure) if failure else "",
+        "failure_signature": signature_of(failure) if failure and not failure.is_release else "",
     }
 
 

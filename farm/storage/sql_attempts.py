@@ -13,7 +13,6 @@ from farm.storage.claim_statements import is_in
 from farm.storage.columns import NEED_NOT_LAST, AnyText, DatabaseNow, SecondsFromNow, is_autocommit
 from farm.storage.end_statements import END_OF_PHASE, closing, dropping_log, ending, moving, stamps_of
 from farm.storage.fence import check_fence, fence_of, owned
-from farm.storage.fleet_rows import WORKER_SILENCE_S
 from farm.storage.job_rows import (
     attempt_from_row,
     job_from_row,
@@ -23,6 +22,7 @@ from farm.storage.job_rows import (
 from farm.storage.rows import failure_values
 from farm.storage.sql_artifacts import note_artifact, noted
 from farm.storage.tables import artifacts, attempts, jobs, log_chunks, worker_targets, workers
+from farm.storage.worker_rows import is_live
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -211,8 +211,7 @@ class SqlAttempts:
                 worker_targets.c.device_type_id == row.device_type_id,
                 worker_targets.c.toolchain_id == row.toolchain_id,
                 workers.c.device_uuid != attempt.device_uuid,
-                workers.c.stopped_at.is_(None),
-                workers.c.heartbeat_at > self._now() - timedelta(seconds=WORKER_SILENCE_S),
+                is_live(self._now()),
             )
             .limit(1)
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, literal_column, select
 
+from farm.domain.jobs import RELEASED
 from farm.domain.signatures import FailureGroup
 from farm.storage.fleet_rows import target_from_rows
 from farm.storage.tables import attempts, device_types, jobs, toolchains
@@ -30,7 +31,11 @@ class SqlFailures:
             since: only attempts that ended after; all if none.
             limit: at most so many groups.
         """
-        conditions: list[ColumnElement[bool]] = [attempts.c.failure_signature != literal_column("''")]
+        conditions: list[ColumnElement[bool]] = [
+            attempts.c.failure_signature != literal_column("''"),
+            # Until 0.2 those had a signature as well.
+            attempts.c.failure_code != RELEASED,
+        ]
         if since is not None:
             conditions.append(attempts.c.finished_at > since)
         query = (

@@ -6,38 +6,33 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, bindparam, delete, or_, select, update
+from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, and_, bindparam, delete, or_, select, update
 
 from farm.domain.digests import digest_of_json
-from farm.domain.targets import Device, DeviceType, Target, ToolchainId
+from farm.domain.targets import Device, DeviceType, ToolchainId
 from farm.domain.toolchains import ToolchainDescription
-from farm.domain.work import Worker
+from farm.domain.work import Drain
 from farm.storage.columns import NEED_NOT_LAST, DatabaseNow, is_autocommit
-from farm.storage.fleet_rows import (
-    WORKER_SILENCE_S,
-    device_from_labelled_row,
-    device_type_from_row,
-    target_from_row,
-)
+from farm.storage.fleet_rows import device_from_labelled_row, device_type_from_row
 from farm.storage.rows import insert_once
 from farm.storage.tables import (
     device_types,
     devices,
     duties,
-    jobs,
     targets,
     toolchains,
     worker_drains,
     worker_targets,
     workers,
 )
+from farm.storage.worker_rows import all_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from sqlalchemy import Connection, Update
+    from sqlalchemy import ColumnElement, Connection, Update
 
-    from farm.domain.work import WorkerRegistration
+    from farm.domain.work import Worker, WorkerRegistration
 
 
 class SqlFleetCatalog:
@@ -137,59 +132,37 @@ class SqlFleetCatalog:
         """Gives up every duty, so that somebody else takes it at once."""
         self._connection.execute(delete(duties).where(duties.c.holder == holder))
 
+    def drains(self) -> list[Drain]:
+        """Every standing drain, by name."""
+        rows = self._connection.execute(select(worker_drains).order_by(worker_drains.c.name))
+        return [Drain(row.name, row.reason, row.requested_by, row.created_at) for row in rows]
+
+    def leave(self, worker_id: str) -> None:
+        """Notes that a worker finishes what it does and then stops."""
+        self._note(workers.c.id == worker_id, leaving_at=DatabaseNow())
+
     def stop(self, worker_id: str) -> None:
         """Notes that a worker has left."""
-        self._connection.execute(
-            update(workers).where(workers.c.id == worker_id).values(stopped_at=DatabaseNow())
+        self._note(workers.c.id == worker_id, stopped_at=DatabaseNow())
+
+    def die(self, worker_ids: Collection[str], host: str) -> int:
+        """Notes that workers of a host are dead; how many of them nobody had known to be."""
+        return self._note(
+            and_(
+                workers.c.id.in_(worker_ids),
+                workers.c.host == host,
+                workers.c.stopped_at.is_(None),
+                workers.c.died_at.is_(None),
+            ),
+            died_at=DatabaseNow(),
         )
+
+    def _note(self, which: ColumnElement[bool], **values: DatabaseNow) -> int:
+        return self._connection.execute(update(workers).where(which).values(**values)).rowcount
 
     def workers(self) -> list[Worker]:
         """Every worker, the live ones first."""
-        now = self._connection.execute(select(DatabaseNow())).scalar_one()
-        served: dict[str, list[Target]] = {}
-        query = (
-            select(worker_targets.c.worker_id, device_types, toolchains.c.name, toolchains.c.version)
-            .add_columns(toolchains.c.variant.label("toolchain_variant"))
-            .join(device_types, device_types.c.id == worker_targets.c.device_type_id)
-            .join(toolchains, toolchains.c.id == worker_targets.c.toolchain_id)
-        )
-        for row in self._connection.execute(query):
-            served.setdefault(row.worker_id, []).append(target_from_row(row))
-        running = select(jobs.c.worker_id, jobs.c.id).where(jobs.c.state == "RUNNING")
-        current = {row.worker_id: row.id for row in self._connection.execute(running)}
-        found = []
-        query_workers = (
-            select(workers, devices, device_types, worker_drains.c.reason)
-            .outerjoin(worker_drains, worker_drains.c.name == workers.c.name)
-            .join(devices, devices.c.uuid == workers.c.device_uuid)
-            .join(device_types, device_types.c.id == devices.c.device_type_id)
-            .order_by(workers.c.started_at)
-            .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
-        )
-        for row in self._connection.execute(query_workers):
-            own = tuple(served.get(row.workers_id, ()))
-            is_live = (
-                row.workers_stopped_at is None
-                and row.workers_heartbeat_at + timedelta(seconds=WORKER_SILENCE_S) > now
-            )
-            found.append(
-                Worker(
-                    id=row.workers_id,
-                    host=row.workers_host,
-                    pid=row.workers_pid,
-                    device=device_from_labelled_row(row),
-                    toolchains=tuple(sorted({target.toolchain for target in own})),
-                    targets=own,
-                    started_at=row.workers_started_at,
-                    heartbeat_at=row.workers_heartbeat_at,
-                    stopped_at=row.workers_stopped_at,
-                    is_live=is_live,
-                    current_job=current.get(row.workers_id, "") if is_live else "",
-                    name=row.workers_name,
-                    drain_reason=row.worker_drains_reason or "",
-                )
-            )
-        return sorted(found, key=lambda worker: not worker.is_live)
+        return all_workers(self._connection)
 
     def device_types(self) -> dict[str, DeviceType]:
         """Every device type ever seen, by slug."""
@@ -291,6 +264,6 @@ def _beating(is_alone: bool) -> Update:
     return (
         update(workers)
         .where(workers.c.id == bindparam("of_worker"))
-        .values(heartbeat_at=DatabaseNow(), stopped_at=None)
+        .values(heartbeat_at=DatabaseNow(), stopped_at=None, died_at=None)
         .returning(reason, *([NEED_NOT_LAST] if is_alone else []))
     )

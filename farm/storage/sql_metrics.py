@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, literal_column, select
 
+from farm.domain.jobs import RELEASED
 from farm.domain.metrics import Durations, FarmFigures
 from farm.storage.columns import seconds_between
 from farm.storage.sql_overview import SqlOverview
@@ -13,6 +14,10 @@ from farm.storage.tables import artifacts, attempts, cells, engines, jobs, timin
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+
+#: Written out: PostgreSQL takes two placeholders in SELECT and GROUP BY for two different things.
+_IS_RELEASE = attempts.c.failure_code == literal_column(f"'{RELEASED}'")
 
 
 class SqlMetrics:
@@ -42,8 +47,8 @@ class SqlMetrics:
         return FarmFigures(
             loads=tuple(SqlOverview(self._connection).loads()),
             jobs=self._counts(jobs.c.state),
-            attempts=self._counts(attempts.c.state),
-            failures=self._counts(attempts.c.failure_class, attempts.c.failure_class != ""),
+            attempts=self._counts(case((_IS_RELEASE, literal_column("'RELEASED'")), else_=attempts.c.state)),
+            failures=self._counts(attempts.c.failure_class, attempts.c.failure_class != "", ~_IS_RELEASE),
             builds={
                 (f"{row.name} {row.version}", row.precision): Durations(row.builds, float(row.seconds or 0.0))
                 for row in builds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, case, exists, func, literal, or_, select
@@ -10,15 +9,15 @@ from sqlalchemy import and_, case, exists, func, literal, or_, select
 from farm.domain.overview import Rivals, TargetLoad
 from farm.storage.claim_statements import is_in
 from farm.storage.columns import DatabaseNow
-from farm.storage.fleet_rows import WORKER_SILENCE_S, target_from_rows
+from farm.storage.fleet_rows import target_from_rows
 from farm.storage.tables import (
     device_types,
     jobs,
     toolchains,
-    worker_drains,
     worker_targets,
     workers,
 )
+from farm.storage.worker_rows import is_live, takes_nothing
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -44,7 +43,7 @@ class SqlOverview:
         waiting = self._of_jobs("QUEUED", func.min(jobs.c.not_before))
         running = self._of_jobs("RUNNING", func.min(jobs.c.not_before))
         live = self._of_workers(now)
-        draining = self._of_workers(now, exists().where(worker_drains.c.name == workers.c.name))
+        draining = self._of_workers(now, takes_nothing())
         runs = jobs.alias("runs")
         busy = self._of_workers(now, exists().where(is_in(runs, "RUNNING"), runs.c.worker_id == workers.c.id))
         slugs, targets = self._names({*waiting, *running, *live})
@@ -112,8 +111,7 @@ class SqlOverview:
             select(worker_targets.c.device_type_id, worker_targets.c.toolchain_id, func.count())
             .join(workers, workers.c.id == worker_targets.c.worker_id)
             .where(
-                workers.c.stopped_at.is_(None),
-                workers.c.heartbeat_at > now - timedelta(seconds=WORKER_SILENCE_S),
+                is_live(now),
                 *conditions,
             )
             .group_by(worker_targets.c.device_type_id, worker_targets.c.toolchain_id)

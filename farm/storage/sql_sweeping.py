@@ -11,7 +11,7 @@ from farm.domain.fairness import decayed
 from farm.domain.work import WakeUp
 from farm.storage.claim_statements import is_in
 from farm.storage.columns import DatabaseNow
-from farm.storage.fleet_rows import WORKER_SILENCE_S, target_from_row
+from farm.storage.fleet_rows import target_from_row
 from farm.storage.job_rows import job_from_row
 from farm.storage.rows import failure_values, insert_once
 from farm.storage.tables import (
@@ -20,10 +20,10 @@ from farm.storage.tables import (
     jobs,
     toolchains,
     user_usage,
-    worker_drains,
     worker_targets,
     workers,
 )
+from farm.storage.worker_rows import is_live, takes_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -60,9 +60,8 @@ class SqlSweeping:
             select(worker_targets.c.device_type_id, worker_targets.c.toolchain_id, func.count().label("idle"))
             .join(workers, workers.c.id == worker_targets.c.worker_id)
             .where(
-                workers.c.stopped_at.is_(None),
-                workers.c.heartbeat_at > now - timedelta(seconds=WORKER_SILENCE_S),
-                ~exists().where(worker_drains.c.name == workers.c.name),
+                is_live(now),
+                ~takes_nothing(),
                 ~exists().where(is_in(runs, "RUNNING"), runs.c.worker_id == workers.c.id),
             )
             .group_by(worker_targets.c.device_type_id, worker_targets.c.toolchain_id)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from farm.domain.jobs import JobState
 from farm.domain.targets import Target
-from farm.domain.work import Worker
+from farm.domain.work import Drain, Worker
 from tests.fakes.tables import WORKER_SILENCE_S, Tables, WorkerRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from farm.domain.targets import Device, DeviceType, ToolchainId
     from farm.domain.toolchains import ToolchainDescription
@@ -48,13 +48,13 @@ class InMemoryFleetCatalog:
         if worker_id not in self._tables.workers:
             return ""
         row = self._tables.workers[worker_id]
-        row.heartbeat_at, row.stopped_at = self._now(), None
-        return self._tables.drains.get(row.registration.name, "")
+        row.heartbeat_at, row.stopped_at, row.is_dead = self._now(), None, False
+        drain = self._tables.drains.get(row.registration.name)
+        return drain.reason if drain else ""
 
     def drain(self, name: str, reason: str, requested_by: str) -> None:
         """Tells the workers of a name to take nothing new."""
-        assert requested_by
-        self._tables.drains.setdefault(name, reason)
+        self._tables.drains.setdefault(name, Drain(name, reason, requested_by, self._now()))
 
     def resume(self, name: str) -> bool:
         """Lets them take jobs again."""
@@ -73,6 +73,22 @@ class InMemoryFleetCatalog:
         """Gives up every duty."""
         for duty in [duty for duty, (had, _) in self._tables.duties.items() if had == holder]:
             del self._tables.duties[duty]
+
+    def drains(self) -> list[Drain]:
+        """By name."""
+        return sorted(self._tables.drains.values(), key=lambda drain: drain.name)
+
+    def leave(self, worker_id: str) -> None:
+        """Notes that a worker finishes what it does and then stops."""
+        self._tables.workers[worker_id].is_leaving = True
+
+    def die(self, worker_ids: Collection[str], host: str) -> int:
+        """Notes that workers of a host are dead."""
+        rows = [self._tables.workers[id_] for id_ in worker_ids if id_ in self._tables.workers]
+        news = [r for r in rows if r.registration.host == host and r.stopped_at is None and not r.is_dead]
+        for row in news:
+            row.is_dead = True
+        return len(news)
 
     def stop(self, worker_id: str) -> None:
         """Notes that a worker has left."""
@@ -112,7 +128,8 @@ class InMemoryFleetCatalog:
         registration = row.registration
         targets = tuple(Target(device_type, toolchain.id) for device_type, toolchain in registration.targets)
         silence = self._now() - row.heartbeat_at
-        is_live = row.stopped_at is None and silence < timedelta(seconds=WORKER_SILENCE_S)
+        is_live = row.stopped_at is None and not row.is_dead and silence < timedelta(seconds=WORKER_SILENCE_S)
+        drain = self._tables.drains.get(registration.name)
         running = [
             row.job.id
             for row in self._tables.jobs.values()
@@ -131,5 +148,5 @@ class InMemoryFleetCatalog:
             is_live=is_live,
             current_job=running[-1] if running and is_live else "",
             name=registration.name,
-            drain_reason=self._tables.drains.get(registration.name, ""),
+            drain_reason=drain.reason if drain else "it was told to stop" if row.is_leaving else "",
         )

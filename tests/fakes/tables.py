@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from farm.domain.targets import Device, DeviceType, ToolchainId
     from farm.domain.timing_caches import CacheKey, CacheUse, FiledCache
     from farm.domain.toolchains import ToolchainDescription
-    from farm.domain.work import Attempt, FollowUp, Job, ModelName, Submission, WorkerRegistration
+    from farm.domain.work import Attempt, Drain, FollowUp, Job, ModelName, Submission, WorkerRegistration
 
 
 #: A worker that says nothing for longer counts as lost.
@@ -27,6 +27,8 @@ class WorkerRow:
     started_at: datetime
     heartbeat_at: datetime
     stopped_at: datetime | None = None
+    is_leaving: bool = False
+    is_dead: bool = False
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Tables:
     artifacts: dict[str, Digest] = field(default_factory=dict)
     timing_caches: dict[CacheKey, FiledCache] = field(default_factory=dict)
     cache_uses: dict[int, CacheUse] = field(default_factory=dict)
-    drains: dict[str, str] = field(default_factory=dict)
+    drains: dict[str, Drain] = field(default_factory=dict)
     duties: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     usage: dict[str, tuple[float, datetime]] = field(default_factory=dict)
     charged: set[int] = field(default_factory=set)

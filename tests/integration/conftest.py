@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import text
 
+from farm.storage import tables
+from farm.storage.database import SqlDatabase
+from farm.storage.schema import upgrade
 from tests.services import PostgresServer, RedisServer, S3Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +45,55 @@ def s3_server() -> Iterator[S3Server]:
     """An S3 server of this test session; a test that kills one has its own."""
     with S3Server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the schema, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "farm.db"
+    database = SqlDatabase(f"sqlite:///{path}")
+    upgrade(database)
+    database.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_with_schema(postgres_server: PostgresServer) -> Iterator[SqlDatabase]:
+    """A database with the schema, to be emptied before every test."""
+    url = postgres_server.createdb()
+    database = SqlDatabase(url)
+    upgrade(database)
+    yield database
+    database.close()
+    postgres_server.dropdb(url)
+
+
+@pytest.fixture
+def postgres_database(postgres_with_schema: SqlDatabase) -> SqlDatabase:
+    """A database with the schema and without a row."""
+    empty(postgres_with_schema)
+    return postgres_with_schema
+
+
+@pytest.fixture
+def sqlite_database(sqlite_template: Path, tmp_path: Path) -> Iterator[SqlDatabase]:
+    """A farm of this test's alone."""
+    shutil.copy(sqlite_template, tmp_path / "farm.db")
+    database = SqlDatabase(f"sqlite:///{tmp_path / 'farm.db'}")
+    yield database
+    database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> SqlDatabase:
+    """An empty database with its schema in place."""
+    if request.param == "sqlite":
+        return request.getfixturevalue("sqlite_database")  # type: ignore[no-any-return]
+    return request.getfixturevalue("postgres_database")  # type: ignore[no-any-return]
+
+
+def empty(database: SqlDatabase) -> None:
+    """Removes every row, which is faster than to truncate tables of a few rows."""
+    statements = "; ".join(f"DELETE FROM {table.name}" for table in reversed(tables.metadata.sorted_tables))  # noqa: S608
+    with database.engine.begin() as connection:
+        connection.execute(text(statements))

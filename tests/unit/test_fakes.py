@@ -15,6 +15,7 @@ from tests.behaviours.model_catalog import ModelCatalogBehaviour
 from tests.behaviours.shared_jobs import SharedJobsBehaviour
 from tests.behaviours.signing_keys import SigningKeysBehaviour
 from tests.behaviours.timing_caches import TimingCachesBehaviour
+from tests.behaviours.worker_states import WorkerStatesBehaviour
 from tests.fakes import InMemoryArtifactStore, InMemoryDatabase
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ class TestInMemoryEngineFiles(EngineFilesBehaviour):
 
 class TestInMemoryTimingCaches(TimingCachesBehaviour):
     """Timing caches."""
+
+
+class TestInMemoryWorkerStates(WorkerStatesBehaviour):
+    """Workers that leave, died, or are away."""
 
 
 class TestInMemoryArtifactStore(ArtifactStoreBehaviour):

@@ -17,7 +17,7 @@ def worker(id_: str, name: str = "gpu07-0", *, minutes: int = 0, **changes: obje
     values = {"is_live": False, "drain_reason": "", "current_job": "", "stopped_at": None, **changes}
     return Worker(
         id=id_, host="gpu07", pid=1, device=a_device(), toolchains=(), targets=(), name=name,
-        started_at=started, heartbeat_at=started, **values,  # type: ignore[arg-type]
+        started_at=started, **{"heartbeat_at": started, **values},  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -33,6 +33,11 @@ def test_a_lost_worker_that_was_started_again_is_not_missed() -> None:
 
 def test_of_several_lost_ones_of_a_name_the_newest_is_missed() -> None:
     assert replaced([worker("w-1"), worker("w-2", minutes=1)]) == {"w-1"}
+
+
+def test_of_two_that_ran_at_once_under_one_name_the_lost_one_is_missed() -> None:
+    lost = worker("w-1", heartbeat_at=NOON + timedelta(minutes=5))
+    assert replaced([lost, worker("w-2", minutes=1, is_live=True)]) == set()
 
 
 def test_workers_of_releases_without_names_are_all_missed() -> None:

@@ -99,3 +99,20 @@ def test_a_resume_before_the_next_beat_counts(database: InMemoryDatabase) -> Non
     beat(database, pulse)
     assert not pulse.takes_nothing
     assert drain_reason(database) == ""
+
+
+def test_that_a_worker_leaves_is_noted_once_and_said_again_until_it_is(database: InMemoryDatabase) -> None:
+    pulse = Pulse("w-1", NAME)
+
+    def goes_away() -> None:
+        raise DatabaseUnavailableError("the database is away")
+
+    pulse.leave()
+    assert pulse.takes_nothing
+    database.before_writing = goes_away
+    with pytest.raises(DatabaseUnavailableError):
+        pulse.note_drain(database)
+    assert pulse.has_unsaid
+    pulse.note_drain(database)
+    assert not pulse.has_unsaid
+    assert drain_reason(database) == "it was told to stop"

@@ -128,6 +128,6 @@ def test_a_limit_of_the_wait_is_shown(database: InMemoryDatabase) -> None:
 
 def test_what_does_not_wait_says_where_it_stands(database: InMemoryDatabase) -> None:
     running, _ = given_a_running_job(database)
-    assert said(database, running) == f"job {running.id} does not wait: w-1 is at it, in attempt 1"
+    assert said(database, running) == f"job {running.id} does not wait: w-1 has it, in attempt 1"
     failed = given_a_failed_job(database, a_build_spec(salt="failed"))
     assert said(database, failed).startswith(f"job {failed.id} does not wait: it is failed: ")

@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from farm.domain.targets import Device, DeviceType, ToolchainId
     from farm.domain.toolchains import ToolchainDescription
-    from farm.domain.work import (
-        Worker,
-        WorkerRegistration,
-    )
+    from farm.domain.work import Drain, Worker, WorkerRegistration
 
 
 class FleetCatalog(Protocol):
@@ -40,6 +37,15 @@ class FleetCatalog(Protocol):
 
     def leave_duties(self, holder: str) -> None:
         """Gives up every duty, so that somebody else takes it at once."""
+
+    def drains(self) -> list[Drain]:
+        """Every standing drain, by name."""
+
+    def leave(self, worker_id: str) -> None:
+        """Notes that a worker finishes what it does and then stops."""
+
+    def die(self, worker_ids: Collection[str], host: str) -> int:
+        """Notes that workers of a host are dead; how many of them nobody had known to be."""
 
     def stop(self, worker_id: str) -> None:
         """Notes that a worker has left."""

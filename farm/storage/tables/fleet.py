@@ -26,7 +26,11 @@ workers = Table(
     Column("device_uuid", ForeignKey("devices.uuid"), nullable=False, index=True),
     Column("started_at", UtcDateTime, nullable=False),
     Column("heartbeat_at", UtcDateTime, nullable=False),
+    # Told to stop: it finishes what it does.
+    Column("leaving_at", UtcDateTime),
     Column("stopped_at", UtcDateTime),
+    # Found dead by another worker of its host.
+    Column("died_at", UtcDateTime),
 )
 
 worker_targets = Table(

@@ -1,0 +1,49 @@
+"""SQLite and PostgreSQL keep the promises of the ports."""
+
+from __future__ import annotations
+
+from tests.behaviours.attempts_given_back import AttemptsGivenBackBehaviour
+from tests.behaviours.engine_files import EngineFilesBehaviour
+from tests.behaviours.job_ledger import JobLedgerBehaviour
+from tests.behaviours.job_turns import JobTurnsBehaviour
+from tests.behaviours.model_catalog import ModelCatalogBehaviour
+from tests.behaviours.shared_jobs import SharedJobsBehaviour
+from tests.behaviours.signing_keys import SigningKeysBehaviour
+from tests.behaviours.timing_caches import TimingCachesBehaviour
+from tests.behaviours.worker_states import WorkerStatesBehaviour
+
+
+class TestModelCatalog(ModelCatalogBehaviour):
+    """`SqlModelCatalog`."""
+
+
+class TestJobLedger(JobLedgerBehaviour):
+    """`SqlJobLedger`."""
+
+
+class TestSharedJobs(SharedJobsBehaviour):
+    """`SqlManyJobs` and `SqlFollowUps`."""
+
+
+class TestJobTurns(JobTurnsBehaviour):
+    """`SqlJobLedger`."""
+
+
+class TestEngineFiles(EngineFilesBehaviour):
+    """`SqlEngineFiles`."""
+
+
+class TestSigningKeys(SigningKeysBehaviour):
+    """`SqlSigningKeys`, and the engines that they signed."""
+
+
+class TestWorkerStates(WorkerStatesBehaviour):
+    """Workers that leave, died, or are away."""
+
+
+class TestTimingCaches(TimingCachesBehaviour):
+    """`SqlTimingCaches`."""
+
+
+class TestAttemptsGivenBack(AttemptsGivenBackBehaviour):
+    """`SqlFailures` and `SqlMetrics`."""
