@@ -49,7 +49,7 @@ class TargetLoad:
 
 @dataclass(frozen=True)
 class Rivals:
-    """Who waits for the same target as a job.
+    """Who waits for the same target as a job, or for any target of a worker that might take it.
 
     Attributes:
         higher_priority: due jobs that go first for that.

@@ -12,6 +12,7 @@ from farm.domain.jobs import JobState
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from farm.domain.overview import Rivals
     from farm.domain.work import Job, Worker
     from farm.services.ports import Transaction
 
@@ -66,7 +67,8 @@ def why_it_waits(transaction: Transaction, job_id: str) -> Waiting:
     workers = [w for w in transaction.fleet.workers() if w.is_live and job.target in w.targets]
     if job.state is not JobState.QUEUED:
         return Waiting(job, {}, {}, workers, [_not_waiting(transaction, job)])
-    rivals = transaction.jobs.rivals(job)
+    taking = [w for w in workers if not w.drain_reason and w.device.uuid != job.avoid_device]
+    rivals = _rivals(transaction, job, taking)
     shares = transaction.jobs.shares({job.user, *rivals.users})
     mine = shares.get(job.user, Share())
     ahead = {
@@ -81,6 +83,8 @@ def why_it_waits(transaction: Transaction, job_id: str) -> Waiting:
     lines += _people(workers)
     if job.avoid_device:
         lines.append(f"it failed on {job.avoid_device}, so another device has the first chance at it")
+    if any(ahead.values()) and any(len(worker.targets) > 1 for worker in taking):
+        lines.append("of all targets that its worker serves:")
     lines += [f"{count} job(s) go first: {reason}" for reason, count in ahead.items() if count]
     if rivals.users:
         lines.append(
@@ -92,7 +96,6 @@ def why_it_waits(transaction: Transaction, job_id: str) -> Waiting:
             )
             + ": priority goes first, then whoever had least, then age"
         )
-    taking = [worker for worker in workers if not worker.drain_reason]
     is_due = job.not_before is None or job.not_before <= now
     # Of two users who have had the same the older job goes first, and only the claim knows which that is.
     others = [shares.get(user, Share()).weight for user in rivals.users]
@@ -100,6 +103,20 @@ def why_it_waits(transaction: Transaction, job_id: str) -> Waiting:
         is_free = any(not worker.current_job for worker in taking)
         lines.append("it is next" if is_free else "it is next, as soon as one of them is free")
     return Waiting(job, ahead, shares, workers, lines)
+
+
+def _rivals(transaction: Transaction, job: Job, taking: list[Worker]) -> Rivals:
+    """Who competes with a job: whoever waits for any target of a worker, of the worker with the fewest of them.
+
+    A worker asks for the jobs of all its targets at once. Without a worker, those of the job's own target compete.
+    """
+    by_targets = {frozenset(worker.targets): worker.id for worker in taking}
+    found = [transaction.jobs.rivals(job, worker_id) for worker_id in by_targets.values()]
+    if not found:
+        return transaction.jobs.rivals(job)
+    return min(
+        found, key=lambda rivals: rivals.higher_priority + rivals.older_of_user + sum(rivals.users.values())
+    )
 
 
 def _not_waiting(transaction: Transaction, job: Job) -> str:

@@ -62,13 +62,21 @@ class SqlOverview:
         ]
         return sorted(loads, key=lambda load: (load.oldest_since or now, load.slug, str(load.target)))
 
-    def rivals(self, job: Job) -> Rivals:
-        """Who waits for the same target as a job."""
+    def rivals(self, job: Job, worker_id: str = "") -> Rivals:
+        """Who waits for the same target as a job, or for any target of a worker."""
         own = select(jobs).where(jobs.c.id == job.id).subquery("own")
+        served = worker_targets
+        of_target = and_(
+            jobs.c.device_type_id == own.c.device_type_id, jobs.c.toolchain_id == own.c.toolchain_id
+        )
+        of_worker = exists().where(
+            served.c.worker_id == worker_id,
+            served.c.device_type_id == jobs.c.device_type_id,
+            served.c.toolchain_id == jobs.c.toolchain_id,
+        )
         due = (
             is_in(jobs, "QUEUED"),
-            jobs.c.device_type_id == own.c.device_type_id,
-            jobs.c.toolchain_id == own.c.toolchain_id,
+            of_worker if worker_id else of_target,
             jobs.c.not_before <= DatabaseNow(),
             jobs.c.id != own.c.id,
         )

@@ -47,7 +47,7 @@ def test_jobs_that_no_worker_takes_stand_out(farm: FarmCommand, waiting: str) ->
     assert waiting
     said = farm.run("queue").out
     assert "no worker takes these" in said
-    assert "start `farm worker` on such a machine" in said
+    assert "start one with `farm up`" in said
     (load,) = [load for load in farm.json("queue") if load["waiting"]]
     assert (load["waiting"], load["running"], load["live_workers"], load["stranded"]) == (1, 0, 0, True)
     assert load["oldest_wait_s"] >= 0

@@ -39,12 +39,20 @@ class JobTurns(JobRows):
             for row in self._waiting(target)[:count]
         ]
 
-    def rivals(self, job: Job) -> Rivals:
-        """Who waits for the same target as a job."""
-        others = [row.job for row in self._waiting(job.target) if row.job.id != job.id]
+    def rivals(self, job: Job, worker_id: str = "") -> Rivals:
+        """Who waits for the same target as a job, or for any target of a worker."""
+        targets = {job.target}
+        if worker_id:
+            registration = self._tables.workers[worker_id].registration
+            targets = {Target(type_, toolchain.id) for type_, toolchain in registration.targets}
+        waiting = sorted(
+            (row for target in targets for row in self._waiting(target)),
+            key=lambda row: (row.job.created_at, row.position),
+        )
+        others = [row.job for row in waiting if row.job.id != job.id]
         priority = job.request.priority
         same = [other for other in others if other.request.priority == priority]
-        before = [row.job.id for row in self._waiting(job.target)]
+        before = [row.job.id for row in waiting]
         place = before.index(job.id) if job.id in before else len(before)
         return Rivals(
             higher_priority=sum(other.request.priority > priority for other in others),

@@ -87,8 +87,8 @@ class JobLedger(Protocol):
     def loads(self) -> list[TargetLoad]:
         """Every target that has jobs which have not ended, or live workers; the longest wait first."""
 
-    def rivals(self, job: Job) -> Rivals:
-        """Who waits for the same target as a job."""
+    def rivals(self, job: Job, worker_id: str = "") -> Rivals:
+        """Who waits for the same target as a job, or for any target of a worker."""
 
     def failures(self, since: datetime | None = None, limit: int = 100) -> list[FailureGroup]:
         """Groups of failed attempts, the newest first."""
