@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from farm.domain.durations import duration_text
 from farm.domain.errors import ConflictError, InvalidRequestError
 from farm.domain.garbage import UNKNOWN_KIND, GarbageArtifact, RetireQuery, Sweep
 from farm.domain.identifiers import new_id
@@ -39,7 +40,7 @@ def check_grace(seconds: float, least_s: float = LEAST_GRACE_S) -> float:
     """
     if seconds < least_s:
         raise InvalidRequestError(
-            f"artifacts of the last {least_s / 3600:g} h always stay, not only of the last {seconds / 3600:g} h",
+            f"artifacts of the last {duration_text(least_s)} always stay; {duration_text(seconds)} is less",
             hint="A worker that is uploading at this moment has not filed yet what refers to its bytes.",
         )
     return seconds
@@ -67,11 +68,13 @@ def collect(
     Raises:
         ConflictError: another collection is under way.
         StoreUnavailableError: the store does not answer; what was removed so far is consistent.
-        DatabaseUnavailableError: likewise.
+        DatabaseUnavailableError: likewise; or this login may not do it.
     """
     holder = new_id("gc")
     if dry_run:
         return _look(database, store, grace_s, retire, progress)
+    with database.reading() as transaction:
+        transaction.garbage.check_operator()
     _hold(database, holder)
     try:
         return _collect(database, store, holder, grace_s, retire, progress)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, select, update
+from sqlalchemy import and_, exists, select, text, update
 
-from farm.domain.errors import ConflictError, InvalidRequestError, NotFoundError
+from farm.domain.errors import ConflictError, DatabaseUnavailableError, InvalidRequestError, NotFoundError
 from farm.domain.garbage import UNKNOWN_KIND
 from farm.domain.jobs import JobState
 from farm.storage.columns import DatabaseNow, storable_text
 from farm.storage.references import referenced
 from farm.storage.rows import insert_once
+from farm.storage.sql_rights import OPERATOR
 from farm.storage.tables import artifacts, cells, engines, jobs, submissions
 
 if TYPE_CHECKING:
@@ -31,6 +32,23 @@ class SqlGarbageRecords:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    def check_operator(self) -> None:
+        """Refuses a login that is not the operator's.
+
+        Asked, since no single right tells it: a worker, too, has to mark artifacts and hold duties.
+
+        Raises:
+            DatabaseUnavailableError: it is another's.
+        """
+        if self._connection.dialect.name != "postgresql":
+            return
+        query = text("SELECT has_column_privilege('engines', 'pinned_at', 'UPDATE')")
+        if not self._connection.execute(query).scalar_one():
+            raise DatabaseUnavailableError(
+                "this login of the database may not collect garbage",
+                hint=f"That is for {OPERATOR}. `farm gc --dry-run` is for everybody.",
+            )
 
     def referenced(self) -> set[str]:
         """The digests of all artifacts that something refers to."""

@@ -134,7 +134,7 @@ def test_a_request_for_collection_that_is_unclear_is_refused(new_farm: FarmComma
     assert "--dry-run or --yes" in new_farm.refused("gc", "--yes", "--dry-run", code=2)
     assert "every engine" in new_farm.refused("gc", "--dry-run", "--engines", code=2)
     assert "--tag chooses engines" in new_farm.refused("gc", "--dry-run", "--tag", "a=b", code=2)
-    assert "last 1 h always stay" in new_farm.refused("gc", "--dry-run", "--older-than", "59m", code=2)
+    assert "last 1h always stay" in new_farm.refused("gc", "--dry-run", "--older-than", "59m", code=2)
     assert "there is no engine '7'" in new_farm.refused("pin", "7", "--reason", "why", code=3)
     assert "--reason is empty" in new_farm.refused("pin", "7", "--reason", " ", code=2)
     ended = new_farm.run("gc", "--dry-run", "--older-than", "soon", code=2)

@@ -92,6 +92,17 @@ def test_what_a_role_may_not_do_is_one_line_and_who_may_do_it(
     assert f"The rights for it have: farm_worker, {OPERATOR}." in said
 
 
+def test_garbage_is_collected_by_the_operator_alone_and_looked_for_by_everybody(
+    farms: dict[str, FarmCommand],
+) -> None:
+    for role in ROLES:
+        said = farms[role].refused("gc", "--yes", code=6)
+        assert "this login of the database may not collect garbage" in said
+        assert OPERATOR in said
+        farms[role].run("gc", "--dry-run")
+    farms["owner"].run("gc", "--yes")
+
+
 def test_a_login_without_a_role_is_told_how_it_gets_one(farms: dict[str, FarmCommand]) -> None:
     url = farms["farm_reader"].environment["FARM_DATABASE_URL"].replace("farm_reader_x", "nobody_x")
     found = farms["farm_reader"].run("doctor", "--json", code=1, FARM_DATABASE_URL=url).document

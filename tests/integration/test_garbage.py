@@ -171,7 +171,7 @@ def test_the_age_that_protects_bytes_can_be_raised_and_not_lowered_below_an_hour
     assert collect(database, store, grace_s=7 * 86400).too_young == 1
     assert store.has(digest)
     assert check_grace(3600.0) == 3600.0
-    with pytest.raises(InvalidRequestError, match="last 1 h always stay"):
+    with pytest.raises(InvalidRequestError, match="last 1h always stay"):
         check_grace(3599.0)
 
 

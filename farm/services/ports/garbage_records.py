@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 class GarbageRecords(Protocol):
     """What nothing refers to any more, and engines that are given up."""
 
+    def check_operator(self) -> None:
+        """Refuses whoever may not remove what others have filed. Raises DatabaseUnavailableError."""
+
     def referenced(self) -> set[str]:
         """The digests of all artifacts that something refers to."""
 
