@@ -13,6 +13,7 @@ from cli.context import json_option, opened, settings_of
 from cli.drains import drain, resume
 from cli.render import show_json_line
 from cli.telling import teller
+from farm.logs import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,6 +165,9 @@ def _serve(
     def show(screen: Screen) -> None:
         if as_json:
             show_json_line({"serving": screen.as_json()})
+            return
+        if farm.settings.log_format == "json":
+            _log.info(screen.lines()[0], extra=fields("serving", serving=screen.as_json()))
             return
         for line in screen.lines():
             tell(line)

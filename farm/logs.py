@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from farm.credentials import redacted
+from farm.log_repeats import RepeatFilter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,16 @@ def name_worker(worker_id: str) -> None:
     _worker_of_process = worker_id
 
 
+def fields(event: str, **values: Any) -> dict[str, Any]:
+    """The `extra` of a line that programs look for: fields of their own beside the message.
+
+    Args:
+        event: what happened, in a word.
+        values: JSON.
+    """
+    return {"farm_fields": {"event": event, **values}}
+
+
 @contextmanager
 def log_context(*, job: str = "", attempt: int = 0, worker: str = "") -> Iterator[None]:
     """Puts them on every line that is logged in the block by this thread; what is left out stays as it is."""
@@ -58,6 +69,7 @@ def configure_logging(settings: Settings) -> None:
     """Sends what is logged, warned of, or raised in a thread to standard error, in the settings' form."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
+    handler.addFilter(RepeatFilter())
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
@@ -71,7 +83,11 @@ def configure_logging(settings: Settings) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: `time` (UTC), `level`, `logger`, `message`, `worker`, and what else there is."""
+    """One JSON object a line: `time` (UTC), `level`, `logger`, `message`, `worker`, and what else there is.
+
+    Lines about a job have `job` and `attempt`; those of its course have `event` (claimed, phase, filed, failed,
+    released, cancelled, superseded) and what belongs to it.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The line; an exception is a field of it."""
@@ -84,6 +100,7 @@ class JsonFormatter(logging.Formatter):
         }
         if _job.get():
             document |= {"job": _job.get(), "attempt": _attempt.get()}
+        document |= getattr(record, "farm_fields", {})
         if record.exc_info and record.exc_info[0] is not None:
             kind, error, trace = record.exc_info
             document["error"] = {

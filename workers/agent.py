@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from farm.bootstrap import Farm
+    from farm.domain.work import Attempt
     from workers.interpreters import Interpreter
 
 _log = logging.getLogger(__name__)
@@ -108,6 +109,11 @@ class RunningWorker:
     def is_busy(self) -> bool:
         """Whether an attempt is running."""
         return self._consumer.is_busy
+
+    @property
+    def doing(self) -> Attempt | None:
+        """The attempt that runs, if one does."""
+        return self._pulse.doing
 
     @property
     def drain_reason(self) -> str:

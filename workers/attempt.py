@@ -7,11 +7,12 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from farm.domain.durations import duration_text
 from farm.domain.errors import AttemptSupersededError, ConflictError, CorruptArtifactError, FarmError
 from farm.domain.jobs import JobKind, Phase
 from farm.domain.work import AttemptOutcome
 from farm.failpoints import reach
-from farm.logs import log_context
+from farm.logs import fields, log_context
 from farm.services.attempts import finish_attempt
 from workers.attempt_request import compose_request
 from workers.confinement import make_private, own_file, remove_folder, state_of
@@ -77,6 +78,8 @@ def run_next(place: Workplace) -> Attempted | None:
     remove_folder(folder)
     failure, succeeded, drain_reason = None, False, ""
     with log_context(job=job.id, attempt=attempt.number, worker=place.worker_id):
+        _tell_of_claim(job, attempt)
+        place.pulse.doing = attempt
         try:
             with Lease(farm.database, attempt, farm.settings.lease_s, place.pulse) as lease:
                 running = _Attempt(place, job, attempt, model, folder, lease)
@@ -85,11 +88,34 @@ def run_next(place: Workplace) -> Attempted | None:
             # The engine is filed: combining its timing cache with somebody else's holds nothing up.
             running.loan.settle()
         except AttemptSupersededError as error:
-            _log.warning("%s: its result was dropped", error)
+            _log.warning("%s: its result was dropped", error, extra=fields("superseded"))
         finally:
+            place.pulse.doing = None
             remove_folder(folder)
     reach("after-finish")
     return Attempted(job.id, failure, succeeded, drain_reason)
+
+
+def _tell_of_claim(job: Job, attempt: Attempt) -> None:
+    waited_s = max((attempt.claimed_at - (job.not_before or job.created_at)).total_seconds(), 0.0)
+    target = job.spec.target
+    _log.info(
+        "took job %s (%s, %s) of %s after %s",
+        job.id,
+        target,
+        job.spec.precision,
+        job.user or "nobody",
+        duration_text(waited_s),
+        extra=fields(
+            "claimed",
+            device_type=target.device_type.slug,
+            toolchain=str(target.toolchain),
+            precision=job.spec.precision,
+            model=job.spec.model_sha256,
+            user=job.user,
+            waited_s=round(waited_s, 3),
+        ),
+    )
 
 
 class _Attempt:
@@ -125,7 +151,13 @@ class _Attempt:
             reach("before-finish")
             number = self._journal.insist(lambda: finish_attempt(database, job, attempt, outcome, log))
             self.has_filed = True
-            _log.info("job %s: engine %d filed", job.id, number)
+            seconds = {phase: round(took, 3) for phase, took in self._seconds.items()}
+            _log.info(
+                "job %s: engine %d filed",
+                job.id,
+                number,
+                extra=fields("filed", engine=number, seconds=seconds),
+            )
         except StoppedError as stopped:
             self.drain_reason = stopped.drain_reason
             self._ending.stop(stopped.drain_reason or "the worker was told to stop")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import errno
 import json
 import os
@@ -235,8 +236,13 @@ class _Teller(threading.Thread):
         self._on_tick = on_tick
         self._take_events = take_events
         self._over = threading.Event()
+        # With the job and the attempt on every line of the log.
+        self._context = contextvars.copy_context()
 
     def run(self) -> None:
+        self._context.run(self._tell)
+
+    def _tell(self) -> None:
         try:
             while not self._over.wait(_POLL_S):
                 self._on_tick(self._take_events())

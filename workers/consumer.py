@@ -13,6 +13,8 @@ from kombu.entity import Queue
 
 from farm.bootstrap import check_signer
 from farm.domain.errors import ConflictError, FarmError
+from farm.log_repeats import REPEATS
+from farm.logs import fields
 from workers.attempt import run_next
 from workers.presence import DEVICE_LOST, device_lost, why_gone
 from workers.queues import TASK, CeleryQueue, new_celery_app
@@ -134,7 +136,7 @@ class Consumer:
             except Exception:  # noqa: BLE001 - without a consumer the worker would seem to live and do nothing
                 _log.exception("the consumer could not work")
             if not self._place.stopping.wait(_RESTART_GAP_S):
-                _log.warning("the consumer ended by itself; it begins again")
+                _log.warning("the consumer ended by itself; it begins again", extra=REPEATS)
 
     def _consume_once(self) -> None:
         self._controller = WorkController(
@@ -168,7 +170,7 @@ class Consumer:
                 if why:
                     self._drain_itself(why)
         except FarmError as error:
-            _log.warning("the worker could not work: %s", error)
+            _log.warning("the worker could not work: %s", error, extra=REPEATS)
         except Exception:  # noqa: BLE001 - a bug must not end the consumer
             _log.exception("a bug of the farm ended an attempt; the lease brings its job back")
         finally:
@@ -184,7 +186,10 @@ class Consumer:
 
     def _drain_itself(self, why: str) -> None:
         _log.error(
-            "this worker drains itself: %s. `farm worker resume %s` lets it go on", why, self._place.name
+            "this worker drains itself: %s. `farm worker resume %s` lets it go on",
+            why,
+            self._place.name,
+            extra=fields("drained", reason=why),
         )
         self._place.pulse.drain_itself(why)
         self.note_drain()
@@ -194,7 +199,7 @@ class Consumer:
         try:
             self._place.pulse.note_drain(self._place.farm.database)
         except FarmError as error:
-            _log.warning("that it drains will be noted once the database is there: %s", error)
+            _log.warning("that it drains will be noted once the database is there: %s", error, extra=REPEATS)
 
     def _look_at_key(self) -> None:
         """Drains the worker if nobody would be handed what it builds, because its key was revoked."""
@@ -223,6 +228,7 @@ class Consumer:
                 with self._place.farm.database.autocommit() as transaction:
                     pulse.beat(transaction)
             except FarmError as error:
-                _log.warning("the worker's heartbeat failed: %s", error)
+                pulse.missed()
+                _log.warning("the worker's heartbeat failed: %s", error, extra=REPEATS)
             except Exception:  # noqa: BLE001 - a bug must not end the pulse
                 _log.exception("a bug of the farm in the worker's heartbeat; it goes on")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from farm.domain.errors import AttemptSupersededError, FarmError
 from farm.domain.jobs import Failure, FailureClass
+from farm.logs import fields
 from farm.services.attempts import cancel_attempt, fail_attempt, release_attempt
 from workers.workplace import ChildFailedError
 
@@ -89,7 +90,18 @@ class Ending:
             )
         )
         _log.warning(
-            "job %s attempt %d: %s; now %s", self._job.id, self._attempt.number, failure.message, state.value
+            "job %s attempt %d: %s; now %s",
+            self._job.id,
+            self._attempt.number,
+            failure.message,
+            state.value,
+            extra=fields(
+                "failed",
+                state=state.value,
+                code=failure.code,
+                failure_class=failure.failure_class.value,
+                phase=failure.phase,
+            ),
         )
 
     def stop(self, why: str) -> None:
@@ -106,6 +118,7 @@ class Ending:
         if self._lease.is_cancelled:
             log = self._keep_log()
             self._journal.insist(lambda: cancel_attempt(database, attempt, log))
+            _log.info("job %s was cancelled", attempt.job_id, extra=fields("cancelled"))
         elif self._lease.is_lost:
             raise AttemptSupersededError(
                 f"attempt {attempt.number} of job {attempt.job_id} could not renew its lease"
@@ -113,6 +126,7 @@ class Ending:
         else:
             log = self._keep_log()
             self._journal.insist(lambda: release_attempt(database, attempt, why, log))
+            _log.info("gave job %s back: %s", attempt.job_id, why, extra=fields("released", reason=why))
 
     def _keep_log(self) -> Digest | None:
         """The whole log; of an attempt that failed for want of a store or of scratch, what was shown live."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 from farm.domain.errors import AttemptSupersededError, DatabaseUnavailableError, FarmError
 from farm.domain.jobs import Phase
 from farm.failpoints import reach
+from farm.log_repeats import REPEATS
+from farm.logs import fields
 from workers.child_process import ChildEvent
 from workers.live_log import LiveLog
 
@@ -38,6 +40,7 @@ class Journal:
         self._unsaid_events: list[ChildEvent] = []
         self._unsaid_log = ""
         self._next_tell = 0.0
+        self._logged_phase: Phase | None = None
 
     @property
     def phase(self) -> str:
@@ -56,11 +59,13 @@ class Journal:
             except DatabaseUnavailableError as error:
                 if self._lease.is_lost:
                     raise
-                _log.warning("job %s waits for its database: %s", self._attempt.job_id, error)
+                _log.warning("job %s waits for its database: %s", self._attempt.job_id, error, extra=REPEATS)
             time.sleep(_DATABASE_GAP_S)
 
     def tell_of_child(self, events: Sequence[ChildEvent]) -> None:
         """Notes where the child stands; what a database that is away for a moment missed is said again."""
+        for event in events:
+            self._log_phase(event.phase)
         self._unsaid_events += events
         self._unsaid_log += self._live.new_text()
         now = time.monotonic()
@@ -76,7 +81,9 @@ class Journal:
             # The heartbeat finds the same, and ends the child.
             return
         except FarmError as error:
-            _log.warning("progress of job %s was not noted yet: %s", self._attempt.job_id, error)
+            _log.warning(
+                "progress of job %s was not noted yet: %s", self._attempt.job_id, error, extra=REPEATS
+            )
             self._next_tell = now + _DATABASE_GAP_S
             return
         if any(event.phase is Phase.BUILD for event in self._unsaid_events):
@@ -86,6 +93,11 @@ class Journal:
         self._unsaid_events.clear()
         self._unsaid_log = ""
 
+    def _log_phase(self, phase: Phase) -> None:
+        if phase is not self._logged_phase:
+            self._logged_phase = phase
+            _log.info("phase %s", phase.value, extra=fields("phase", phase=phase.value))
+
     def report(self, phase: Phase, fraction: float | None, message: str) -> None:
         """Says where the attempt itself stands.
 
@@ -94,6 +106,7 @@ class Journal:
             DatabaseUnavailableError: it was away for as long as the lease holds.
         """
         self._event = ChildEvent(phase, fraction, message)
+        self._log_phase(phase)
 
         def note() -> None:
             with self._database.transaction() as transaction:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from farm.domain.errors import AttemptSupersededError, TransientError
+from farm.log_repeats import REPEATS
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -45,7 +47,13 @@ class Lease:
         self._stop = threading.Event()
         self._superseded = threading.Event()
         self._cancelled = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._thread = threading.Thread(
+            # With the job and the attempt of whoever began it on every line of the log.
+            target=contextvars.copy_context().run,
+            args=(self._beat,),
+            name="lease",
+            daemon=True,
+        )
 
     def __enter__(self) -> Self:
         """Starts the heartbeat."""
@@ -83,4 +91,5 @@ class Lease:
                 self._superseded.set()
                 return
             except TransientError as error:
-                _log.warning("heartbeat of job %s failed: %s", self._attempt.job_id, error)
+                self._pulse.missed()
+                _log.warning("heartbeat of job %s failed: %s", self._attempt.job_id, error, extra=REPEATS)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from farm.domain.errors import FarmError
 from farm.domain.jobs import JobState
+from farm.log_repeats import REPEATS
+from farm.logs import log_context
 from farm.services.dead_workers import bury_dead, keep_lost_logs
 from workers.confinement import remove_folder
 from workers.life_sign import clear_old, dead_workers, forget
@@ -53,9 +55,13 @@ class DeadWatch:
             transaction.fleet.die(dead, self._host)
         self._seen |= set(dead)
         for job, state in buried:
-            _log.warning(
-                "job %s was taken from worker %s, which is dead; now %s", job.id, job.worker_id, state.value
-            )
+            with log_context(job=job.id, attempt=job.attempts):
+                _log.warning(
+                    "job %s was taken from worker %s, which is dead; now %s",
+                    job.id,
+                    job.worker_id,
+                    state.value,
+                )
             keep_lost_logs(farm.database, farm.store, job.id)
             forget(locks, job.worker_id)
         clear_old(locks)
@@ -66,7 +72,7 @@ class DeadWatch:
             try:
                 self.look()
             except FarmError as error:
-                _log.warning("whose workers died could not be looked up: %s", error)
+                _log.warning("whose workers died could not be looked up: %s", error, extra=REPEATS)
             except Exception:  # noqa: BLE001 - a bug must not end the watch
                 _log.exception("a bug of the farm in the watch for dead workers; it goes on")
 

@@ -7,7 +7,11 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from farm.domain.durations import duration_text
+from farm.logs import fields
+
 if TYPE_CHECKING:
+    from farm.domain.work import Attempt
     from farm.services.ports import Database, Transaction
 
 _log = logging.getLogger(__name__)
@@ -30,8 +34,11 @@ class Pulse:
         self._own_reason = ""
         self._leaves_unsaid = False
         self._saying = threading.Lock()
+        self._missed_since: float | None = None
         self.drain_reason = ""
         self.is_leaving = False
+        #: What the worker is at; for whoever logs of it from another thread.
+        self.doing: Attempt | None = None
 
     @property
     def takes_nothing(self) -> bool:
@@ -79,6 +86,11 @@ class Pulse:
                 transaction.fleet.drain(self._name, self._own_reason, "the worker itself")
             self._own_reason = ""
 
+    def missed(self) -> None:
+        """Notes that a heartbeat failed, because the database is away."""
+        if self._missed_since is None:
+            self._missed_since = time.monotonic()
+
     def beat(self, transaction: Transaction) -> None:
         """Says that the worker lives, if that is due."""
         if not self.is_due:
@@ -86,7 +98,12 @@ class Pulse:
         # Read first: once it is forgotten, it is noted for sure.
         own = self._own_reason
         reason = transaction.fleet.beat(self._worker_id) or own
+        if self._missed_since is not None:
+            away = duration_text(time.monotonic() - self._missed_since)
+            _log.info("the database answers again, after %s", away, extra=fields("database-back"))
+            self._missed_since = None
         self._next = time.monotonic() + PULSE_S
         if reason != self.drain_reason:
-            _log.warning("draining: %s", reason) if reason else _log.warning("resumed")
+            event = fields("drained" if reason else "resumed", reason=reason)
+            _log.warning("draining: %s" if reason else "resumed%s", reason, extra=event)
         self.drain_reason = reason

@@ -8,12 +8,13 @@ import select
 import signal
 import sys
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.domain.durations import duration_text
 from farm.domain.errors import TransientError, UnsupportedTargetError
-from farm.logs import configure_logging
+from farm.logs import configure_logging, log_context
 from farm.settings import own_environment
 from workers.agent import RunningWorker
 from workers.device_lock import DeviceLock
@@ -122,14 +123,16 @@ def _serve_here(
         stop.last_act = worker.clear_its_job
         show(Screen(worker, offer, interpreters, farm.settings, options.drain_s))
         stop.asked.wait()
-        if worker.is_busy and not stop.now.is_set() and options.drain_s:
-            tell(
-                f"draining: the running job may take another {duration_text(options.drain_s)}; "
-                "Ctrl-C or a second SIGTERM gives it back now"
-            )
-        worker.drain(options.drain_s, stop.now)
-        if worker.is_busy:
-            tell("stopping: the running job goes back to the queue")
+        doing = worker.doing
+        with log_context(job=doing.job_id, attempt=doing.number) if doing else nullcontext():
+            if worker.is_busy and not stop.now.is_set() and options.drain_s:
+                tell(
+                    f"draining: the running job may take another {duration_text(options.drain_s)}; "
+                    "Ctrl-C or a second SIGTERM gives it back now"
+                )
+            worker.drain(options.drain_s, stop.now)
+            if worker.is_busy:
+                tell("stopping: the running job goes back to the queue")
 
 
 def _serve_apart(

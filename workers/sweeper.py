@@ -10,6 +10,8 @@ import time
 from typing import TYPE_CHECKING
 
 from farm.domain.errors import FarmError
+from farm.log_repeats import REPEATS
+from farm.logs import log_context
 from farm.services.attempts import rescue_expired
 from farm.services.dead_workers import keep_lost_logs
 from farm.services.sweep import announce_due, give_up_overdue
@@ -69,7 +71,7 @@ class Sweeper:
             try:
                 self.once()
             except FarmError as error:
-                _log.warning("the sweeper could not work: %s", error)
+                _log.warning("the sweeper could not work: %s", error, extra=REPEATS)
                 stopping.wait(1.0)
             except Exception:  # noqa: BLE001 - a bug must not end the sweeper
                 _log.exception("a bug of the farm in the sweeper; it goes on")
@@ -111,10 +113,12 @@ class Sweeper:
     def _mend(self) -> None:
         database, rescued = self._farm.database, []
         for job, state in rescue_expired(database):
-            _log.warning("job %s was taken from a silent worker; now %s", job.id, state.value)
+            with log_context(job=job.id, attempt=job.attempts):
+                _log.warning("job %s was taken from a silent worker; now %s", job.id, state.value)
             rescued.append(job)
         for job in give_up_overdue(database):
-            _log.warning("job %s waited for longer than it may; now FAILED", job.id)
+            with log_context(job=job.id):
+                _log.warning("job %s waited for longer than it may; now FAILED", job.id)
         with database.transaction() as transaction:
             transaction.jobs.forgive_devices()
             transaction.jobs.charge_shares()
