@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,9 @@ def doctor(ctx: click.Context, pythons: tuple[Path, ...], as_json: bool) -> None
 
 
 def _broken(subject: str, error: FarmError) -> list[Finding]:
-    return [Finding(subject, "broken", error.message, error.hint)]
+    # That this very command says more helps nobody who has just called it.
+    hint = re.sub(r"\s*`farm doctor`[^.]*\.", "", error.hint)
+    return [Finding(subject, "broken", error.message, hint)]
 
 
 def _database(settings: Settings) -> list[Finding]:

@@ -63,13 +63,24 @@ def engines(
     for name, engine in found:
         own = engine_rows(engine, slugs)
         label = f"{name.name}@{name.version}"
-        rows += [[label if position == 0 else "", *row] for position, row in enumerate(own)]
+        number, remark = str(engine.id), _remark(engine)
+        rows += [
+            [label, number, *row, remark] if position == 0 else ["", "", *row, ""]
+            for position, row in enumerate(own)
+        ]
     empty = (
         "No engine is filed yet: `farm submit` builds one."
         if (model, gpu, toolchain, precision) == (None,) * 4
         else "No filed engine matches; `farm engines` lists all."
     )
-    show_table(["model", *ENGINE_COLUMNS], rows, empty=empty)
+    show_table(["model", "engine>", *ENGINE_COLUMNS, ""], rows, empty=empty)
+
+
+def _remark(engine: Engine) -> str:
+    """What tells an engine from another one of the same model, target and precision."""
+    words = [f"salt {engine.spec.salt}"] if engine.spec.salt else []
+    words += [f"{name}={value}" for name, value in sorted(engine.spec.builder_config.items())]
+    return ", ".join(words + ["pinned"] * (engine.pinned_at is not None))
 
 
 def _order(name: ModelName, engine: Engine, slugs: Mapping[DeviceType, str]) -> tuple[object, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.context import json_option, opened
+from cli.limits import limit_options, limits_as_wish, with_limits
 from cli.render import show_json, show_line, show_note, show_text
 from cli.submission import announce
 
@@ -91,26 +92,31 @@ def cancel(ctx: click.Context, job_or_submission: str, as_json: bool) -> None:
 @click.option(
     "--failed", "submission", metavar="SUBMISSION", help="Every cell of this submission that failed."
 )
+@limit_options
 @json_option
 @click.pass_context
-def retry(ctx: click.Context, job: str | None, submission: str | None, as_json: bool) -> None:
-    """Queue JOB again, as a new job in every submission that asked for it.
+def retry(
+    ctx: click.Context, /, job: str | None, submission: str | None, as_json: bool, **given: Any
+) -> None:
+    """Queue JOB again, as a new job in every submission that asked for it; with other limits, if you name some.
 
     \b
     farm retry j-7k2m9xq4tn
-    farm retry --failed s-e54n4dn4ka
+    farm retry --failed s-e54n4dn4ka --deadline build=2h
     """
-    from farm.services.retry import retry_failed
+    from cli.build_request import Wish
+    from farm.services.retry import retry_failed, retry_job
 
     if (job is None) == (submission is None):
         raise click.UsageError("name a job, or a submission with --failed")
+    wish = Wish().overridden_by(limits_as_wish(given))
     farm = opened(ctx)
     with farm.database.transaction() as transaction:
         if submission is None:
             assert job is not None  # noqa: S101 - one of the two is given
-            fresh = {job: transaction.jobs.requeue(job)}
+            fresh = {job: retry_job(transaction, job, lambda request: with_limits(request, wish))}
         else:
-            fresh = retry_failed(transaction, submission)
+            fresh = retry_failed(transaction, submission, lambda request: with_limits(request, wish))
     announce(farm)
     if as_json and submission is None:
         (only,) = fresh.values()

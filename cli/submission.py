@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.build_request import ATTEMPT
 from cli.context import flattened, opened, settings_of
+from cli.limits import limits_as_wish, with_limits
 from cli.render import show_note
 from farm.domain.errors import InvalidSpecError
 from farm.failpoints import reach
@@ -56,23 +56,11 @@ def options_as_wish(given: dict[str, Any]) -> dict[str, Any]:
         "seed": given["seed"],
         "warmup_ms": given["warmup_ms"],
         "duration_ms": given["duration_ms"],
-        "max_attempts": given["max_attempts"],
-        "deadline": _deadlines(given["deadlines"]),
-        "queue_timeout": given["queue_timeout"],
-        "priority": given["priority"],
+        **limits_as_wish(given),
     }
     for key in ("min_shapes", "opt_shapes", "max_shapes"):
         values[key] = parse_shapes(given[key]) if given[key] else None
     return values
-
-
-def _deadlines(words: tuple[str, ...]) -> dict[str, str]:
-    """`2h` and `build=1h` under the names of a spec file."""
-    found = {}
-    for word in words:
-        phase, equals, span = word.partition("=")
-        found[phase.strip() if equals else ATTEMPT] = (span if equals else phase).strip()
-    return found
 
 
 def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepared:
@@ -107,32 +95,17 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
 def _job_request(wish: Wish) -> JobRequest:
     from farm.domain.accuracy import VerificationSpec
     from farm.domain.benchmarks import BenchmarkSpec
-    from farm.domain.fairness import HIGHEST_PRIORITY, LOWEST_PRIORITY
-    from farm.domain.jobs import Phase
     from farm.domain.work import JobRequest
 
-    usual, timing = JobRequest(), BenchmarkSpec()
-    attempts = wish.number("max_attempts", usual.max_attempts)
-    if attempts < 1:
-        raise InvalidSpecError("a job needs at least one attempt")
-    priority = wish.number("priority", usual.priority)
-    if not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
-        raise InvalidSpecError(
-            f"priority must be from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}, not {priority}"
-        )
-    deadlines = wish.deadlines()
-    return JobRequest(
+    timing = BenchmarkSpec()
+    request = JobRequest(
         benchmark=BenchmarkSpec(
             warmup_ms=wish.number("warmup_ms", timing.warmup_ms),
             duration_ms=wish.number("duration_ms", timing.duration_ms),
         ),
         verification=VerificationSpec(seed=wish.number("seed", 0), thresholds=wish.thresholds()),
-        max_attempts=attempts,
-        deadline_s=deadlines.pop(ATTEMPT, usual.deadline_s),
-        phase_deadlines={Phase(name): limit for name, limit in deadlines.items()},
-        queue_timeout_s=wish.queue_timeout_s(),
-        priority=priority,
     )
+    return with_limits(request, wish)
 
 
 def _check_inputs(path: Path, model: Model) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.context import CommaSeparated, Pairs, json_option
+from cli.limits import limit_options
 from cli.render import show_json, show_note
 from cli.submission import announce, file_submission, options_as_wish, prepare
 from cli.submission_view import show_filed, show_plan, warn_without_worker
@@ -75,16 +76,7 @@ from cli.submission_view import show_filed, show_plan, warn_without_worker
 @click.option("--warmup-ms", type=int, help="How long to run before counting. [default: 200]")
 @click.option("--duration-ms", type=int, help="How long to count at each batch size. [default: 1000]")
 @click.option("--salt", help="Any text: another one builds the same cells anew.")
-@click.option("--max-attempts", type=int, help="How often a job may be tried. [default: 3]")
-@click.option(
-    "--deadline",
-    "deadlines",
-    multiple=True,
-    help="How long one attempt may take: 90s, 30m, 2h; build=1h for one phase (prepare, build, verify, benchmark, "
-    "upload); repeatable. [default: 4h]",
-)
-@click.option("--queue-timeout", help="How long a job may wait for a worker: 30m, 2h. [default: for ever]")
-@click.option("--priority", type=int, help="-100 to 100; higher goes first. [default: 0]")
+@limit_options
 @click.option(
     "--skip-unsupported",
     is_flag=True,

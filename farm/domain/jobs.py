@@ -139,7 +139,7 @@ def next_job_state(
         parked = Failure(
             FailureClass.POISON,
             "PoisonJobError",
-            f"{failure.message}; it was the {crashes}. process that this job killed, so it is parked",
+            f"{failure.message}; this job has killed {crashes} processes, so it is parked",
             failure.hint or "Read the log; then `farm retry` tries it again.",
             failure.phase,
             is_crash=True,

@@ -107,8 +107,12 @@ class SqlJobLedger(
         (asked,) = self.request_cancel_all([job.id])
         return asked
 
-    def requeue(self, job_id: str) -> Job:
+    def requeue(self, job_id: str, request: JobRequest | None = None) -> Job:
         """Queues what failed or was cancelled again, as a new job in every cell of the old one.
+
+        Args:
+            job_id: the old one.
+            request: what the new one is to do; the same if none.
 
         Raises:
             NotFoundError: there is no such job.
@@ -119,7 +123,8 @@ class SqlJobLedger(
             raise ConflictError(
                 f"job {old.id} is {old.state.value}: only a failed or cancelled job can be tried again"
             )
-        job = self.active(old.spec, old.request) or self.add(old.spec, old.request, user=old.user)
+        request = request or old.request
+        job = self.active(old.spec, request) or self.add(old.spec, request, user=old.user)
         # With what they want beyond it.
         self._connection.execute(update(cells).where(cells.c.job_id == old.id).values(job_id=job.id))
         self.move_follow_ups(old.id, job.id)

@@ -19,7 +19,7 @@ from farm.storage.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -86,6 +86,11 @@ class SqlSubmissions:
                 of_submission[row.submission_id].append(cell_from_row(row))
         return [_submission(row, of_submission[row.id]) for row in rows]
 
+    def asking(self, job_id: str) -> set[str]:
+        """The submissions that have a cell of a job, withdrawn or not."""
+        query = select(_cells.c.submission_id).where(_cells.c.job_id == job_id)
+        return set(self._connection.execute(query).scalars())
+
     def interested(self, job_id: str) -> set[str]:
         """The submissions that have a cell of a job and were not withdrawn."""
         query = (
@@ -94,6 +99,12 @@ class SqlSubmissions:
             .where(_cells.c.job_id == job_id, submissions.c.withdrawn_at.is_(None))
         )
         return set(self._connection.execute(query).scalars())
+
+    def rejoin(self, submission_ids: Collection[str]) -> None:
+        """Has somebody wait for submissions again that were withdrawn."""
+        self._connection.execute(
+            update(submissions).where(submissions.c.id.in_(submission_ids)).values(withdrawn_at=None)
+        )
 
     def withdraw(self, submission_id: str) -> None:
         """Notes that nobody waits for a submission any more."""

@@ -159,7 +159,7 @@ def test_status_of_nothing(farm: FarmCommand) -> None:
 
 def test_engines_and_their_filters(filled_home: FarmCommand) -> None:
     shown = filled_home.run("engines", "dense@1")
-    assert re.search(r"^dense@1 +cpu-\S+ +onnxruntime \S+ +fp32 +\d+ B ", shown.out, re.MULTILINE)
+    assert re.search(r"^dense@1 +\d+ +cpu-\S+ +onnxruntime \S+ +fp32 +\d+ B ", shown.out, re.MULTILINE)
     (engine,) = filled_home.json(
         "engines", "--gpu", "cpu", "--toolchain", "onnxruntime", "--precision", "FP32"
     )

@@ -112,12 +112,13 @@ class Jobs(JobRows):
         self._change(job.id, cancel_requested=True)
         return self.get(job.id)
 
-    def requeue(self, job_id: str) -> Job:
+    def requeue(self, job_id: str, request: JobRequest | None = None) -> Job:
         """Queues what failed or was cancelled again, as a new job in every cell of the old one."""
         old = self.get(job_id)
         if old.state not in (JobState.FAILED, JobState.CANCELLED):
             raise ConflictError(f"job {old.id} is {old.state.value}")
-        job = self.active(old.spec, old.request) or self.add(old.spec, old.request, user=old.user)
+        request = request or old.request
+        job = self.active(old.spec, request) or self.add(old.spec, request, user=old.user)
         for submission in self._tables.submissions.values():
             cells = tuple(
                 replace(cell, job_id=job.id) if cell.job_id == old.id else cell for cell in submission.cells

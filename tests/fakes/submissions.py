@@ -10,7 +10,7 @@ from farm.domain.work import Cell, ModelName, Submission
 from tests.fakes.job_rows import JobRows, full_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 
 class Submissions(JobRows):
@@ -51,11 +51,15 @@ class Submissions(JobRows):
 
     def interested(self, job_id: str) -> set[str]:
         """The submissions that have a cell of a job and were not withdrawn."""
+        return self.asking(job_id) - self._tables.withdrawn
+
+    def asking(self, job_id: str) -> set[str]:
+        """The submissions that have a cell of a job, withdrawn or not."""
         return {
             submission.id
             for submission in self._tables.submissions.values()
             if any(cell.job_id == job_id for cell in submission.cells)
-        } - self._tables.withdrawn
+        }
 
     def interests(self, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """Users, by the submissions that were not withdrawn."""
@@ -63,6 +67,13 @@ class Submissions(JobRows):
             job_id: {name: self._tables.submissions[name].user for name in self.interested(job_id)}
             for job_id in job_ids
         }
+
+    def rejoin(self, submission_ids: Collection[str]) -> None:
+        """Has somebody wait for submissions again."""
+        for submission_id in submission_ids:
+            self._tables.withdrawn.discard(submission_id)
+            submission = self._tables.submissions[submission_id]
+            self._tables.submissions[submission_id] = replace(submission, is_withdrawn=False)
 
     def withdraw(self, submission_id: str) -> None:
         """Notes that nobody waits for a submission any more."""

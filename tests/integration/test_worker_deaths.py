@@ -61,7 +61,7 @@ def test_a_job_that_killed_two_workers_is_parked_with_its_logs_and_the_signal(pl
     assert (job.state, job.failure and job.failure.code) == (JobState.FAILED, "PoisonJobError")
     assert job.failure is not None
     assert "SIGKILL" in job.failure.message
-    assert "it was the 2. process that this job killed, so it is parked" in job.failure.message
+    assert "this job has killed 2 processes, so it is parked" in job.failure.message
     attempts = place.attempts(job_id)
     assert [attempt.state for attempt in attempts] == [AttemptState.LOST] * 2
     for attempt in attempts:

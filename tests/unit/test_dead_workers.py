@@ -108,7 +108,7 @@ def test_a_job_that_killed_two_workers_is_parked(database: InMemoryDatabase) -> 
     assert failure is not None
     assert (failure.failure_class, failure.code) == (FailureClass.POISON, "PoisonJobError")
     assert "SIGKILL" in failure.message
-    assert "the 2. process that this job killed" in failure.message
+    assert "this job has killed 2 processes" in failure.message
 
 
 def test_a_job_that_somebody_cancelled_is_not_tried_again(database: InMemoryDatabase) -> None:

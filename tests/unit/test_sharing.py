@@ -172,7 +172,7 @@ def test_nothing_follows_a_build_that_failed_until_it_is_tried_again(database: I
     assert job_of(database, second).state is JobState.FAILED
 
     with database.transaction() as transaction:
-        retry_failed(transaction, first.id)
+        retry_failed(transaction, first.id, lambda request: request)
     build(database, job_of(database, first))
     assert job_of(database, second).request.benchmark.batches == (4,)
 

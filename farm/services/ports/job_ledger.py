@@ -149,13 +149,19 @@ class JobLedger(Protocol):
     def interested(self, job_id: str) -> set[str]:
         """The submissions that have a cell of a job and were not withdrawn."""
 
+    def asking(self, job_id: str) -> set[str]:
+        """The submissions that have a cell of a job, withdrawn or not."""
+
+    def rejoin(self, submission_ids: Collection[str]) -> None:
+        """Has somebody wait for submissions again that were withdrawn."""
+
     def withdraw(self, submission_id: str) -> None:
         """Notes that nobody waits for a submission any more."""
 
     def request_cancel(self, job_id: str) -> Job:
         """Cancels a queued job at once, and asks a running one to stop."""
 
-    def requeue(self, job_id: str) -> Job:
+    def requeue(self, job_id: str, request: JobRequest | None = None) -> Job:
         """Queues what failed or was cancelled again, as a new job in every cell of the old one."""
 
     def active_all(self, specs: Sequence[BuildSpec], request: JobRequest) -> dict[str, Job]:
