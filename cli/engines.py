@@ -73,7 +73,10 @@ def engines(
         if (model, gpu, toolchain, precision) == (None,) * 4
         else "No filed engine matches; `farm engines` lists all."
     )
-    show_table(["model", "engine>", *ENGINE_COLUMNS, ""], rows, empty=empty)
+    columns = ["model", "engine>", *ENGINE_COLUMNS, ""]
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    show_table(columns, rows, empty=empty)
 
 
 def _remark(engine: Engine) -> str:
