@@ -92,6 +92,7 @@ def up(
 @click.option(
     "--of-a-host", is_flag=True, hidden=True, help="Started by a worker of several devices; ends with it."
 )
+@click.option("--cores", hidden=True, help="The processor cores of this device: 0,1,2,3.")
 @json_option
 @click.pass_context
 def worker(
@@ -102,6 +103,7 @@ def worker(
     name: str,
     drain_timeout: str | None,
     of_a_host: bool,
+    cores: str | None,
     as_json: bool,
 ) -> None:
     """Run a worker for this machine's GPUs (or its CPU, if it has none), a process for each, until SIGTERM or Ctrl-C.
@@ -118,6 +120,7 @@ def worker(
     if ctx.invoked_subcommand is not None:
         return
     from farm.domain.durations import parse_duration
+    from workers.cores import keep_to_cores
     from workers.patience import patiently
     from workers.serve import ServeOptions, end_with_parent
 
@@ -127,6 +130,8 @@ def worker(
         drain_s = 0.0 if drain_timeout.strip() in ("0", "0s") else float(parse_duration(drain_timeout))
     if of_a_host:
         end_with_parent()
+    if cores:
+        keep_to_cores({int(core) for core in cores.split(",")})
     tell = teller(settings, as_json=as_json)
     # A farm in a folder has nobody who could bring its database back.
     is_fleet = settings.sqlite_path is None

@@ -17,6 +17,7 @@ from farm.domain.errors import TransientError, UnsupportedTargetError
 from farm.logs import configure_logging, log_context
 from farm.settings import own_environment
 from workers.agent import RunningWorker
+from workers.cores import share_cores
 from workers.device_lock import DeviceLock
 from workers.device_processes import DeviceProcesses
 from workers.offers import offer_of, worker_name
@@ -146,10 +147,12 @@ def _serve_apart(
     if options.listed_in is not None:
         pythons += ["--toolchains", str(options.listed_in.absolute())]
     base = [sys.executable, "-m", "cli.main", "--home", str(farm.settings.home), "worker", "--of-a-host"]
+    cores = share_cores([offer.device for offer in offers])
     commands = {
         offer.device.uuid: [
-            *base, "--device", offer.device.uuid, "--drain-timeout", f"{max(round(options.drain_s), 0)}",
-            "--name", f"{options.name or offer.device.host}{worker_name(offer.device)[len(offer.device.host):]}",
+            *base, *(("--cores", ",".join(map(str, cores[offer.device.uuid]))) if offer.device.uuid in cores else ()),
+            "--device", offer.device.uuid, "--drain-timeout", f"{max(round(options.drain_s), 0)}",
+            "--name", worker_name(offer.device, options.name),
             *pythons, *options.words,
         ]
         for offer in offers
