@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.accuracy import Thresholds
+from farm.domain.calibration import ALGORITHMS, RANDOM, USUAL_RANDOM_SAMPLES, Calibration
 from farm.domain.durations import parse_duration
 from farm.domain.errors import InvalidSpecError
 from farm.domain.jobs import Phase
@@ -19,11 +20,12 @@ from farm.services.plan import BuildRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from farm.domain.digests import Digest
     from farm.domain.shapes import Shape
 
 _LISTS = ("gpu", "toolchain", "precision", "batch")
 _SHAPES = ("min_shapes", "opt_shapes", "max_shapes")
-_PATHS = ("model", "inputs")
+_PATHS = ("model", "inputs", "calibration")
 _MAPPINGS = ("set", "tags", "thresholds", "deadline")
 _WORDS = (
     "model",
@@ -37,10 +39,14 @@ _WORDS = (
     "priority",
     "warmup_ms",
     "duration_ms",
+    "calibration",
+    "calibration_algorithm",
+    "calibration_batch",
+    "calibration_samples",
 )
 #: In `deadline`, the limit of the attempt as a whole.
 ATTEMPT = "attempt"
-_TEXTS = ("model", "name", "inputs", "salt")
+_TEXTS = ("model", "name", "inputs", "salt", "calibration", "calibration_algorithm")
 KNOWN = (*_WORDS, *_LISTS, *_SHAPES, *_MAPPINGS)
 
 
@@ -62,7 +68,7 @@ class Wish:
         paths = {
             key: str((self.folder / self.values[key]).absolute())
             for key in _PATHS
-            if key in self.values and key not in given
+            if _is_path(key, self.values.get(key)) and key not in given
         }
         return Wish({**self.values, **paths, **given})
 
@@ -76,7 +82,50 @@ class Wish:
             raise InvalidSpecError("no model is given", hint="farm submit model.onnx … or --spec build.yaml")
         return Path(self.values["model"])
 
-    def build_request(self, *, skip_unsupported: bool) -> BuildRequest:
+    def calibration(self, data: Digest | None) -> Calibration | None:
+        """What cells with INT8 are calibrated with; none if nothing was said.
+
+        Args:
+            data: digest of the samples; none for random ones.
+
+        Raises:
+            InvalidSpecError: a number is none, or makes no sense.
+        """
+        if "calibration" not in self.values:
+            for key in ("calibration_algorithm", "calibration_batch", "calibration_samples"):
+                if key in self.values:
+                    raise InvalidSpecError(
+                        f"{key.replace('_', '-')} says how to calibrate, and nothing says with what",
+                        hint="Give --calibration samples.npz, or --calibration random.",
+                    )
+            return None
+        usual = 0 if data else USUAL_RANDOM_SAMPLES
+        return Calibration(
+            data.sha256 if data else "",
+            self.number("calibration_batch", 1),
+            self.number("calibration_samples", usual),
+            0 if data else self.number("seed", 0),
+        )
+
+    def calibration_algorithm(self) -> str:
+        """How, in the user's word; empty for the usual one.
+
+        Raises:
+            InvalidSpecError: there is no such algorithm.
+        """
+        word = str(self.values.get("calibration_algorithm", "")).lower()
+        if word and word not in ALGORITHMS:
+            raise InvalidSpecError(
+                f"unknown calibration algorithm {word!r}", hint=did_you_mean(word, ALGORITHMS)
+            )
+        return word
+
+    def calibration_path(self) -> Path | None:
+        """The file of samples; none if they are random or there are none."""
+        word = self.values.get("calibration")
+        return Path(word) if word is not None and word != RANDOM else None
+
+    def build_request(self, calibration: Calibration | None, *, skip_unsupported: bool) -> BuildRequest:
         """The part that the plan is made from."""
         values = self.values
         return BuildRequest(
@@ -89,6 +138,8 @@ class Wish:
             batches=tuple(_whole(batch, "batch") for batch in values.get("batch", ())),
             options=values.get("set", {}),
             salt=str(values.get("salt", "")),
+            calibration=calibration,
+            calibration_algorithm=self.calibration_algorithm(),
             skip_unsupported=skip_unsupported,
         )
 
@@ -146,6 +197,11 @@ class Wish:
         return _whole(self.values[key], key) if key in self.values else default
 
 
+def _is_path(key: str, value: Any) -> bool:
+    """Whether a value names a file, which a spec file names relative to itself."""
+    return key in _PATHS and value is not None and not (key == "calibration" and value == RANDOM)
+
+
 def read_wish(path: Path) -> Wish:
     """A spec file.
 
@@ -188,7 +244,7 @@ def write_wish(wish: Wish, path: Path) -> None:
             value = [_whole(item, key) if key == "batch" else item for item in value]
         elif key in _MAPPINGS:
             value = dict(value)
-        elif key in _PATHS:
+        elif _is_path(key, value):
             # As a spec file's paths are read, so that the file travels with what lies beside it.
             value = os.path.relpath(value, path.absolute().parent)
         document[key] = value

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from cli.context import flattened, opened, settings_of
 from cli.limits import limits_as_wish, with_limits
 from cli.render import show_note
+from farm.domain.calibration import RANDOM
+from farm.domain.digests import digest_of_file
 from farm.domain.errors import InvalidSpecError
 from farm.failpoints import reach
 
@@ -35,6 +37,7 @@ class Prepared:
     plan: Plan
     job: JobRequest
     inputs: Path | None
+    samples: Path | None
 
 
 def options_as_wish(given: dict[str, Any]) -> dict[str, Any]:
@@ -50,6 +53,10 @@ def options_as_wish(given: dict[str, Any]) -> dict[str, Any]:
         "batch": flattened(given["batches"]),
         "set": dict(given["options"]),
         "inputs": str(given["inputs"].absolute()) if given["inputs"] else None,
+        "calibration": _calibration_word(given["calibration"]),
+        "calibration_algorithm": given["calibration_algorithm"],
+        "calibration_batch": given["calibration_batch"],
+        "calibration_samples": given["calibration_samples"],
         "thresholds": dict(given["thresholds"]),
         "tags": dict(given["tags"]),
         "salt": given["salt"],
@@ -61,6 +68,11 @@ def options_as_wish(given: dict[str, Any]) -> dict[str, Any]:
     for key in ("min_shapes", "opt_shapes", "max_shapes"):
         values[key] = parse_shapes(given[key]) if given[key] else None
     return values
+
+
+def _calibration_word(given: Path | None) -> str | None:
+    """The file of samples, or the word that asks for random ones."""
+    return None if given is None else RANDOM if str(given) == RANDOM else str(given.absolute())
 
 
 def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepared:
@@ -78,7 +90,11 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
     if inputs is not None:
         _check_inputs(inputs, model)
     job = _job_request(wish)
-    build = wish.build_request(skip_unsupported=skip_unsupported)
+    samples = wish.calibration_path()
+    if samples is not None:
+        _check_inputs(samples, model)
+    calibration = wish.calibration(digest_of_file(samples) if samples is not None else None)
+    build = wish.build_request(calibration, skip_unsupported=skip_unsupported)
     farm = opened(ctx, create=settings_of(ctx).is_embedded)
     _know_this_machine(farm)
     with farm.database.reading() as transaction:
@@ -89,7 +105,9 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
             f"not a name for a model: {name!r}",
             hint="Letters, digits, dots, dashes, underscores and slashes.",
         )
-    return Prepared(farm, model, path.parent, name, dict(wish.values.get("tags", {})), plan, job, inputs)
+    return Prepared(
+        farm, model, path.parent, name, dict(wish.values.get("tags", {})), plan, job, inputs, samples
+    )
 
 
 def _job_request(wish: Wish) -> JobRequest:
@@ -109,7 +127,7 @@ def _job_request(wish: Wish) -> JobRequest:
 
 
 def _check_inputs(path: Path, model: Model) -> None:
-    from workers.child.arrays import check_inputs, read_arrays
+    from workers.arrays import check_inputs, read_arrays
 
     check_inputs(read_arrays(path), model.inputs)
 
@@ -136,8 +154,17 @@ def file_submission(request: Prepared, *, as_json: bool) -> Submission:
     from farm.services.submit import SubmitOrder, keep_model, submit_plan
 
     farm, job = request.farm, request.job
-    known = {name.name: name for name in _names(farm)}
+    with farm.database.reading() as transaction:
+        known = {name.name: name for name in transaction.models.names()}
     keep_model(farm.store, request.model, request.folder, (lambda _line: None) if as_json else show_note)
+    if request.samples is not None:
+        digest = farm.store.put_file(request.samples)
+        if digest.sha256 not in {
+            cell.spec.calibration.data_sha256 for cell in request.plan.cells if cell.spec.calibration
+        }:
+            raise InvalidSpecError(f"{request.samples} was changed while it was submitted", hint="Try again.")
+        with farm.database.transaction() as transaction:
+            transaction.engines.add_artifact(digest, "calibration")
     if request.inputs is not None:
         digest = farm.store.put_file(request.inputs)
         job = replace(job, verification=replace(job.verification, inputs_sha256=digest.sha256))
@@ -151,11 +178,6 @@ def file_submission(request: Prepared, *, as_json: bool) -> Submission:
             f"{request.name} was another model until now: this is version {submission.model_version} of the name"
         )
     return submission
-
-
-def _names(farm: Farm) -> list[Any]:
-    with farm.database.reading() as transaction:
-        return transaction.models.names()
 
 
 def announce(farm: Farm) -> None:

@@ -40,7 +40,7 @@ from cli.submission_view import show_filed, show_plan, warn_without_worker
     "precisions",
     multiple=True,
     type=CommaSeparated(),
-    help="fp32, tf32, fp16, bf16. [default: fp32]",
+    help="fp32, tf32, fp16, bf16, int8, int8+fp16. [default: fp32]",
 )
 @click.option("--min-shapes", "min_shapes", help="Smallest shapes: input:1x3x224x224,mask:1x224")
 @click.option("--opt-shapes", "opt_shapes", help="The shapes to tune for.")
@@ -72,6 +72,17 @@ from cli.submission_view import show_filed, show_plan, warn_without_worker
     help="min_cosine=0.999, min_snr_db=40, max_abs_error=…, min_top1_agreement=…",
 )
 @click.option("--tag", "tags", multiple=True, type=Pairs(), help="A word of your own: team=vision.")
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="Samples that INT8 is calibrated with: an .npz with an array per input; or `random`, for speed alone.",
+)
+@click.option(
+    "--calibration-algorithm",
+    help="entropy, minmax, entropy-legacy or percentile. [default: entropy]",
+)
+@click.option("--calibration-batch", type=int, help="Samples that go in at once. [default: 1]")
+@click.option("--calibration-samples", type=int, help="At most so many of them. [default: all]")
 @click.option("--seed", type=int, help="Of the random inputs, where none are given. [default: 0]")
 @click.option("--warmup-ms", type=int, help="How long to run before counting. [default: 200]")
 @click.option("--duration-ms", type=int, help="How long to count at each batch size. [default: 1000]")

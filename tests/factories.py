@@ -8,6 +8,7 @@ from typing import Any
 from farm.domain.accuracy import Accuracy, OutputAccuracy
 from farm.domain.benchmarks import BenchmarkSpec, LatencySummary, Measurement
 from farm.domain.digests import Digest, digest_of_bytes
+from farm.domain.fleet import WorkerRegistration
 from farm.domain.jobs import Failure, FailureClass, JobKind
 from farm.domain.manifests import SignedManifest
 from farm.domain.models import Model, ModelFile, Tensor
@@ -16,7 +17,7 @@ from farm.domain.specs import BuildSpec
 from farm.domain.targets import Device, DeviceKind, DeviceType, Target, ToolchainId
 from farm.domain.timing_caches import CacheUse, ReturnedCache, cache_flags
 from farm.domain.toolchains import PRECISIONS, BuilderOption, ToolchainDescription
-from farm.domain.work import AttemptOutcome, JobRequest, WorkerRegistration
+from farm.domain.work import AttemptOutcome, JobRequest
 
 OPTIONS = (
     BuilderOption("builder_optimization_level", "int", default=3, maximum=5),
@@ -25,6 +26,12 @@ OPTIONS = (
     BuilderOption("hardware_compatibility_level", "choice", default="NONE", choices=("NONE", "AMPERE_PLUS")),
     BuilderOption(
         "tactic_sources", "signed-set", default=[], choices=("CUBLAS", "CUDNN", "EDGE_MASK_CONVOLUTIONS")
+    ),
+    BuilderOption(
+        "calibration_algorithm",
+        "choice",
+        default="ENTROPY_CALIBRATION_2",
+        choices=("ENTROPY_CALIBRATION_2", "MINMAX_CALIBRATION"),
     ),
 )
 

@@ -19,7 +19,7 @@ from workers.confinement import make_private, own_file, remove_folder, state_of
 from workers.endings import Ending, failure_of
 from workers.journal import Journal
 from workers.lease import Lease
-from workers.materials import place_model
+from workers.materials import place_inputs, place_model
 from workers.reference import ReferenceStep
 from workers.supervision import Supervision
 from workers.timing_caches import CacheLoan
@@ -181,6 +181,16 @@ class _Attempt:
         engine = self._journal.insist(self._find_engine) if wants_filed else None
         if engine is not None:
             place_engine(self._farm, engine, self._job.spec, engine_path, self._journal.insist)
+        calibration = self._job.spec.calibration
+        calibration_path = None
+        if engine is None and calibration is not None and not calibration.is_random:
+            calibration_path = self._folder / "calibration.npz"
+            supervision.prepare("fetching the calibration data")
+            self._journal.insist(
+                lambda: place_inputs(
+                    self._farm.database, self._farm.store, calibration.data_sha256, calibration_path
+                )
+            )
         reference, unverified = ReferenceStep(
             self._place,
             self._job,
@@ -200,6 +210,7 @@ class _Attempt:
             engine_path=engine_path,
             reference=reference,
             timing_cache_out=self.loan.returned_path,
+            calibration_path=calibration_path,
             # One that was given up since the job was queued is built anew.
             is_build=engine is None,
         )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from farm.domain.calibration import ALGORITHM_OPTION, ALGORITHMS
 from workers.child.requests import AttemptRequest
 from workers.materials import benchmark_shapes, chunk_shapes
 from workers.reference import can_run_engine
-from workers.toolchains.toolchain import BuildInput
+from workers.toolchains.toolchain import BuildInput, CalibrationInput
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from farm.domain.models import Model
+    from farm.domain.specs import BuildSpec
     from farm.domain.work import Job
     from workers.workplace import Workplace
 
@@ -27,6 +29,7 @@ def compose_request(
     engine_path: Path,
     reference: Path | None,
     timing_cache_out: Path | None,
+    calibration_path: Path | None,
     is_build: bool,
 ) -> AttemptRequest:
     """What a child is to do for a job, as far as this worker's device can.
@@ -40,6 +43,7 @@ def compose_request(
         engine_path: where the engine is, or goes to.
         reference: folder of inputs and reference outputs; none if nothing is compared.
         timing_cache_out: where the toolchain leaves its timing cache.
+        calibration_path: the samples to calibrate with, in it; none if there are none.
         is_build: whether to build; else the engine is there to be measured.
     """
     spec, target = job.spec, job.target
@@ -51,6 +55,7 @@ def compose_request(
         profiles=spec.profiles,
         compute_capability=target.device_type.compute_capability,
         timing_cache_out=timing_cache_out,
+        calibration=_calibration_of(spec, calibration_path),
     )
     runs_here = can_run_engine(place, job)
     return AttemptRequest(
@@ -66,4 +71,17 @@ def compose_request(
         benchmark=job.request.benchmark if runs_here else None,
         benchmark_shapes=benchmark_shapes(model, job) if runs_here else (),
         samples_path=folder / "samples.npz" if runs_here else None,
+    )
+
+
+def _calibration_of(spec: BuildSpec, data_path: Path | None) -> CalibrationInput | None:
+    wanted = spec.calibration
+    if wanted is None:
+        return None
+    return CalibrationInput(
+        algorithm=spec.builder_config.get(ALGORITHM_OPTION, ALGORITHMS["entropy"]),
+        data_path=data_path,
+        batch=wanted.batch,
+        samples=wanted.samples,
+        seed=wanted.seed,
     )

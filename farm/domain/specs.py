@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from farm.domain.calibration import Calibration
 from farm.domain.digests import Digest, canonical_json, digest_of_bytes
 from farm.domain.errors import InvalidSpecError
 from farm.domain.shapes import DYNAMIC, ShapeRange, shape_text
@@ -32,6 +33,7 @@ class BuildSpec:
         builder_config: canonical options, defaults left out (`ToolchainDescription.normalise`).
         profiles: one optimization profile per entry: a range for every dynamic input.
         salt: any text; another salt disowns a cell and builds it anew.
+        calibration: what INT8 is calibrated with; none where nothing is.
     """
 
     model_sha256: str
@@ -40,9 +42,12 @@ class BuildSpec:
     builder_config: Mapping[str, Any] = field(default_factory=dict)
     profiles: tuple[Mapping[str, ShapeRange], ...] = ()
     salt: str = ""
+    calibration: Calibration | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Every component of the key; stored with the engine, so that a miss can be explained."""
+        # Not there unless there is one: the keys of all other engines stay what they were.
+        calibration = {"calibration": self.calibration.as_json()} if self.calibration else {}
         return {
             "model": self.model_sha256,
             "device_type": self.target.device_type.as_json(),
@@ -53,6 +58,7 @@ class BuildSpec:
                 {name: shapes.as_json() for name, shapes in profile.items()} for profile in self.profiles
             ],
             "salt": self.salt,
+            **calibration,
         }
 
     @classmethod
@@ -70,6 +76,7 @@ class BuildSpec:
                 for profile in value["profiles"]
             ),
             salt=value["salt"],
+            calibration=Calibration.from_json(value["calibration"]) if value.get("calibration") else None,
         )
 
     @cached_property

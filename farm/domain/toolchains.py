@@ -10,7 +10,7 @@ from farm.domain.errors import InvalidSpecError
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import DeviceKind, DeviceType, ToolchainId
 
-PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8", "int8+fp16", "fp8")
 _SIZES = {"": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.benchmarks import BenchmarkSpec
+from farm.domain.calibration import ALGORITHM_OPTION, ALGORITHMS, is_calibrated, why_not_calibrated
 from farm.domain.errors import InvalidSpecError, UnsupportedTargetError
 from farm.domain.specs import BuildSpec, profile_from_batches, profile_from_shapes, shapes_at_batch
 from farm.domain.suggestions import did_you_mean
@@ -15,6 +16,7 @@ from farm.services.targets import resolve_targets
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from farm.domain.calibration import Calibration
     from farm.domain.models import Model
     from farm.domain.shapes import Shape, ShapeRange
     from farm.domain.toolchains import ToolchainDescription
@@ -35,6 +37,8 @@ class BuildRequest:
         batches: batch sizes to measure; they make the profile where no shapes are given.
         options: builder options; `toolchain:option` is for that toolchain alone.
         salt: another text builds the same cells anew.
+        calibration: what cells with INT8 are calibrated with.
+        calibration_algorithm: how, in the user's word; empty for the usual one.
         skip_unsupported: leave out the cells that a toolchain can not do, instead of refusing.
     """
 
@@ -47,6 +51,8 @@ class BuildRequest:
     batches: tuple[int, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     salt: str = ""
+    calibration: Calibration | None = None
+    calibration_algorithm: str = ""
     skip_unsupported: bool = False
 
 
@@ -102,7 +108,9 @@ def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -
     refused: list[tuple[str, str]] = []
     for slug, target, toolchain in targets:
         for precision in dict.fromkeys(request.precisions):
-            reason = toolchain.why_not(precision)
+            reason = toolchain.why_not(precision) or why_not_calibrated(
+                toolchain, precision, model, request.calibration
+            )
             if reason:
                 refused.append((f"{slug} · {target.toolchain} · {precision}", reason))
                 continue
@@ -110,9 +118,10 @@ def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -
                 model_sha256=model.digest.sha256,
                 target=target,
                 precision=precision,
-                builder_config=options[toolchain.id],
+                builder_config=_config_of(options[toolchain.id], toolchain, precision, request),
                 profiles=(profile,) if profile else (),
                 salt=request.salt,
+                calibration=request.calibration if is_calibrated(precision, model) else None,
             )
             cells.append(PlannedCell(slug, spec, target in live))
     if refused and (not request.skip_unsupported or not cells):
@@ -124,6 +133,18 @@ def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -
             else "Ask for another precision or target.",
         )
     return Plan(tuple(cells), tuple(refused), batches, tuple(notes))
+
+
+def _config_of(
+    options: Mapping[str, Any], toolchain: ToolchainDescription, precision: str, request: BuildRequest
+) -> dict[str, Any]:
+    """A cell's builder options: how to calibrate is one of cells alone that are calibrated."""
+    rest = {name: value for name, value in options.items() if name != ALGORITHM_OPTION}
+    if "int8" not in precision.split("+") or request.calibration is None:
+        return rest
+    if not request.calibration_algorithm:
+        return dict(options)
+    return {**rest, **toolchain.normalise({ALGORITHM_OPTION: ALGORITHMS[request.calibration_algorithm]})}
 
 
 def _profile(model: Model, request: BuildRequest) -> tuple[dict[str, ShapeRange], tuple[int, ...]]:

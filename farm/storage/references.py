@@ -38,9 +38,13 @@ DOCUMENTS: tuple[tuple[Column[Any], tuple[str, ...] | None], ...] = (
     (follow_ups.c.request, ("verification", "inputs_sha256")),
     (submissions.c.request, ("inputs_sha256",)),
     (runs.c.benchmark, ("inputs_sha256",)),
+    # A spec's other digests are of contents and keys.
+    (jobs.c.spec, ("calibration", "data")),
+    (cells.c.spec, ("calibration", "data")),
+    (engines.c.spec, ("calibration", "data")),
 )
 
-#: Documents without: a spec's digests are of contents and keys, and a manifest names its own row's artifact.
+#: Documents without: a manifest names its own row's artifact.
 NO_DIGESTS: frozenset[Column[Any]] = frozenset(
     {
         models.c.inputs,
@@ -48,12 +52,9 @@ NO_DIGESTS: frozenset[Column[Any]] = frozenset(
         models.c.operators,
         toolchains.c.description,
         submissions.c.tags,
-        jobs.c.spec,
-        cells.c.spec,
         attempts.c.seconds,
         attempts.c.environment,
         attempts.c.timing_cache,
-        engines.c.spec,
         engines.c.details,
         engines.c.manifest,
         runs.c.accuracy,

@@ -24,19 +24,19 @@ from farm.domain.targets import Device, DeviceKind, DeviceType
 from farm.domain.work import JobRequest
 from farm.services.plan import BuildRequest, plan_builds
 from farm.services.submit import SubmitOrder, keep_model, submit_plan
-from farm.settings import Settings, read_settings
+from farm.settings import DEFAULT_LOCKS, Settings, read_settings
 from farm.storage.database import SqlDatabase
 from farm.storage.onnx_files import read_model
 from farm.storage.signing import make_signer
 from tests.fake_toolchain.toolchain import DESCRIPTION
 from workers.agent import RunningWorker
-from workers.device_lock import DEFAULT_LOCK_FOLDER
 from workers.interpreters import Interpreter
 from workers.offers import Offer, offer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from farm.domain.calibration import Calibration
     from farm.domain.filing import Engine
     from farm.domain.work import Attempt, Job
 
@@ -181,6 +181,8 @@ class FarmOfTest:
         precisions: Sequence[str] = ("fp32",),
         salt: str = "",
         batches: tuple[int, ...] = (),
+        calibration: Calibration | None = None,
+        calibration_algorithm: str = "",
         **request: Any,
     ) -> list[str]:
         """The ids of the jobs of a submission."""
@@ -190,7 +192,12 @@ class FarmOfTest:
         keep_model(self.farm.store, known, path.parent, lambda _line: None)
         with self.farm.database.reading() as transaction:
             wanted = BuildRequest(
-                toolchains=(toolchain,), precisions=tuple(precisions), salt=salt, batches=batches
+                toolchains=(toolchain,),
+                precisions=tuple(precisions),
+                salt=salt,
+                batches=batches,
+                calibration=calibration,
+                calibration_algorithm=calibration_algorithm,
             )
             plan = plan_builds(transaction, known, wanted)
         order = SubmitOrder("small", "me", {}, JobRequest(**{"benchmark": QUICK, **request}))
@@ -327,5 +334,5 @@ def farm_of_test(folder: Path, own: Interpreter, *, settings: Settings | None = 
     finally:
         assert isinstance(farm.database, SqlDatabase)
         farm.database.close()
-        for lock in DEFAULT_LOCK_FOLDER.glob(f"{device.uuid}*"):
+        for lock in DEFAULT_LOCKS.glob(f"{device.uuid}*"):
             lock.unlink()

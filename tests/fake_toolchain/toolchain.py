@@ -16,11 +16,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Sequence
 
+from farm.domain.digests import digest_of_file
 from farm.domain.errors import BuildError, InvalidSpecError, OutOfMemoryError
 from farm.domain.targets import DeviceKind, ToolchainId
-from farm.domain.toolchains import ToolchainDescription
+from farm.domain.toolchains import BuilderOption, ToolchainDescription
 from tests.fake_toolchain.misdeeds import MISDEEDS
-from workers.toolchains.toolchain import BuildInput, BuildOutput
+from workers.toolchains.toolchain import BuildInput, BuildOutput, CalibrationInput
 
 if TYPE_CHECKING:
     from workers.toolchains.toolchain import LoadedEngine, Progress
@@ -28,7 +29,17 @@ if TYPE_CHECKING:
 CONTROL = Path()
 CACHE_HEADING = "a fake timing cache"
 DESCRIPTION = ToolchainDescription(
-    id=ToolchainId("fake", "1.0.0"), precisions={"fp32": "", "tf32": ""}, serves=DeviceKind.CPU
+    id=ToolchainId("fake", "1.0.0"),
+    precisions={"fp32": "", "tf32": "", "int8": ""},
+    options=(
+        BuilderOption(
+            "calibration_algorithm",
+            "choice",
+            default="ENTROPY_CALIBRATION_2",
+            choices=("ENTROPY_CALIBRATION_2", "MINMAX_CALIBRATION"),
+        ),
+    ),
+    serves=DeviceKind.CPU,
 )
 
 
@@ -45,6 +56,8 @@ class FakeToolchain:
         progress(0.5, behaviour)
         BEHAVIOURS[behaviour]()
         shutil.copyfile(build.model_path, build.engine_path)
+        if build.calibration is not None:
+            return BuildOutput(precision_note=_calibrated(build.calibration), layers=1)
         if (CONTROL / "caches").exists():
             return _with_cache(build, needs={"shared", f"build {number}"})
         return BuildOutput(precision_note="as it came", layers=1)
@@ -73,6 +86,12 @@ def read_cache(path: Path) -> set[str] | None:
 def write_cache(path: Path, entries: set[str]) -> None:
     """Writes a fake cache."""
     path.write_text("\n".join([CACHE_HEADING, *sorted(entries)]))
+
+
+def _calibrated(wanted: CalibrationInput) -> str:
+    """What came along to calibrate with."""
+    data = "random" if wanted.data_path is None else digest_of_file(wanted.data_path).sha256
+    return f"{wanted.algorithm} {data} {wanted.batch} {wanted.samples} {wanted.seed}"
 
 
 def _with_cache(build: BuildInput, *, needs: set[str]) -> BuildOutput:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from farm.domain.errors import InvalidSpecError
 from farm.domain.models import Tensor
 from tests.factories import a_tensor
-from workers.child.arrays import check_inputs, random_inputs, read_arrays, run_in_chunks
+from workers.arrays import check_inputs, random_inputs, read_arrays, run_in_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from farm.domain.accuracy import VerificationSpec
+from farm.domain.calibration import Calibration
 from farm.domain.errors import InvalidRequestError
 from farm.domain.models import ModelFile
 from farm.domain.shapes import ShapeRange
@@ -72,6 +73,15 @@ CHANGES: dict[str, Any] = {
     "model": lambda spec: replace(spec, model_sha256=a_digest("other weights").sha256),
     "precision": lambda spec: replace(spec, precision="bf16"),
     "salt": lambda spec: replace(spec, salt=spec.salt + "again"),
+    "calibration data": lambda spec: replace(spec, calibration=Calibration(a_digest("samples").sha256)),
+    "calibration batch": lambda spec: replace(
+        spec, calibration=Calibration(a_digest("samples").sha256, batch=8)
+    ),
+    "fewer calibration samples": lambda spec: replace(
+        spec, calibration=Calibration(a_digest("samples").sha256, samples=16)
+    ),
+    "random calibration": lambda spec: replace(spec, calibration=Calibration(samples=16)),
+    "another random calibration": lambda spec: replace(spec, calibration=Calibration(samples=16, seed=1)),
     "one option more": lambda spec: with_options(spec, **{"another option": 1}),
     "one profile more": lambda spec: replace(spec, profiles=(*spec.profiles, {"x": a_shape_range()})),
     "kind of device": lambda spec: with_device(

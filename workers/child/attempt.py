@@ -13,7 +13,7 @@ import numpy as np
 
 from farm.domain.errors import ConflictError
 from farm.domain.jobs import Phase
-from workers.child.arrays import check_inputs, random_inputs, read_arrays
+from workers.arrays import check_inputs, random_inputs, read_arrays
 from workers.child.measure import measure
 from workers.child.requests import AttemptRequest, AttemptResult
 from workers.child.verify import verify

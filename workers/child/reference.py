@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workers.child.arrays import check_inputs, random_inputs, read_arrays, run_in_chunks
+from workers.arrays import check_inputs, random_inputs, read_arrays, run_in_chunks
 from workers.toolchains import load_toolchain
 
 if TYPE_CHECKING:

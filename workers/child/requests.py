@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping, Tuple
+from typing import Any, Mapping, Optional, Tuple
 
 from farm.domain.accuracy import Accuracy, Thresholds
 from farm.domain.benchmarks import BenchmarkSpec, Measurement
 from farm.domain.jobs import Failure, FailureClass
 from farm.domain.shapes import Shape, ShapeRange
-from workers.toolchains.toolchain import BuildInput, BuildOutput
+from workers.toolchains.toolchain import BuildInput, BuildOutput, CalibrationInput
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,8 @@ def attempt_request_as_json(request: AttemptRequest) -> dict[str, Any]:
             "compute_capability": build.compute_capability,
             "timing_cache_in": _optional_text(build.timing_cache_in),
             "timing_cache_out": _optional_text(build.timing_cache_out),
+            "calibration": build.calibration
+            and {**vars(build.calibration), "data_path": _optional_text(build.calibration.data_path)},
         },
         "inputs_path": _optional_text(request.inputs_path),
         "reference_path": _optional_text(request.reference_path),
@@ -215,6 +217,7 @@ def attempt_request_from_json(value: Mapping[str, Any]) -> AttemptRequest:
             compute_capability=build["compute_capability"],
             timing_cache_in=_optional_path(build["timing_cache_in"]),
             timing_cache_out=_optional_path(build["timing_cache_out"]),
+            calibration=_calibration_from_json(build["calibration"]),
         )
         if build
         else None,
@@ -265,6 +268,10 @@ def _shapes_as_json(shapes: Mapping[str, Shape]) -> dict[str, list[int]]:
 
 def _shapes_from_json(value: Mapping[str, list[int]]) -> dict[str, Shape]:
     return {name: tuple(shape) for name, shape in value.items()}
+
+
+def _calibration_from_json(value: Optional[Mapping[str, Any]]) -> Optional[CalibrationInput]:
+    return CalibrationInput(**{**value, "data_path": _optional_path(value["data_path"])}) if value else None
 
 
 def _optional_text(path: Path | None) -> str | None:

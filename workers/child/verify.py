@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from farm.domain.accuracy import Accuracy, compare, label_top1
 from farm.domain.errors import AccuracyError
-from workers.child.arrays import LABELS, check_inputs, read_arrays, run_in_chunks
+from workers.arrays import LABELS, check_inputs, read_arrays, run_in_chunks
 
 if TYPE_CHECKING:
     from typing import Callable

@@ -14,6 +14,7 @@ from workers.toolchains.cuda_engine import create_runtime, device_memory_bytes, 
 from workers.toolchains.toolchain import BuildInput, BuildOutput, Progress
 from workers.toolchains.trt_build import build_plan, write_plan
 from workers.toolchains.trt_cache import cache_facts, combine_caches, keep_timing_cache, offer_timing_cache
+from workers.toolchains.trt_calibration import set_calibrator
 from workers.toolchains.trt_log import TrtLog, log_of
 from workers.toolchains.trt_network import add_profiles, create_builder, create_network, parse_model
 from workers.toolchains.trt_options import apply_options, options_of
@@ -113,9 +114,23 @@ class TensorRtToolchain:
         apply_options(trt, config, build.builder_config, log)
         note = apply_precision(trt, config, build.precision)
         add_profiles(builder, config, network, build.profiles, log)
+        calibrator = None
+        if build.calibration is not None:
+            calibrator = set_calibrator(
+                trt, builder, config, network, build.calibration, build.profiles, progress
+            )
         uses_cache = build.builder_config.get("timing_cache", True)
         cache_taken = uses_cache and offer_timing_cache(config, log, build.timing_cache_in)
-        plan = build_plan(trt, builder, network, config, log, progress, needs_device=True)
+        try:
+            plan = build_plan(trt, builder, network, config, log, progress, needs_device=True)
+        except FarmError:
+            if calibrator is not None and calibrator.feed.error is not None:
+                # What TensorRT says of it is that there were no samples.
+                raise calibrator.feed.error from None
+            raise
+        finally:
+            if calibrator is not None:
+                calibrator.feed.close()
         write_plan(plan, build.engine_path)
         cache_kept = uses_cache and keep_timing_cache(config, build.timing_cache_out)
         progress(1.0, "reading the engine's facts")

@@ -23,6 +23,25 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
+class CalibrationInput:
+    """What to calibrate INT8 with.
+
+    Attributes:
+        data_path: an `.npz` with an array per input, its first axis the samples; none for random ones.
+        algorithm: a `CalibrationAlgoType` by name.
+        batch: how many samples go in at once.
+        samples: how many of them are used; 0 for all.
+        seed: of the random ones.
+    """
+
+    algorithm: str
+    data_path: Path | None = None
+    batch: int = 1
+    samples: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class BuildInput:
     """What to build, with files in place.
 
@@ -36,6 +55,7 @@ class BuildInput:
         compute_capability: of the target, such as `8.9`; empty for a CPU.
         timing_cache_in: an earlier timing cache, if there is one.
         timing_cache_out: where to write the timing cache after the build.
+        calibration: what to calibrate with; none if nothing is calibrated.
     """
 
     model_path: Path
@@ -46,6 +66,7 @@ class BuildInput:
     compute_capability: str = ""
     timing_cache_in: Path | None = None
     timing_cache_out: Path | None = None
+    calibration: CalibrationInput | None = None
 
 
 @dataclass(frozen=True)

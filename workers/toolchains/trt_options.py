@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from farm.domain.calibration import ALGORITHM_OPTION
 from farm.domain.errors import InvalidSpecError
 from farm.domain.suggestions import did_you_mean
 from farm.domain.toolchains import BuilderOption
+from workers.toolchains.trt_calibration import calibration_option
 from workers.toolchains.trt_log import spec_refusal
 
 if TYPE_CHECKING:
@@ -98,6 +100,9 @@ def options_of(trt: Any, only: Collection[str] | None = None) -> tuple[BuilderOp
             help="whether to use and fill the farm's timing cache; false times every tactic anew",
         )
     )
+    calibration = calibration_option(trt)
+    if calibration is not None:
+        offered.append(calibration)
     return tuple(option for option in offered if only is None or option.name in only)
 
 
@@ -121,6 +126,9 @@ def apply_options(
             _choose_tactic_sources(trt, config, value, log)
         elif name == "profiling_verbosity":
             config.profiling_verbosity = _member(trt.ProfilingVerbosity, name, value)
+        elif name == ALGORITHM_OPTION:
+            # Chosen with the calibrator.
+            continue
         elif name == "timing_cache":
             if not value:
                 config.set_flag(trt.BuilderFlag.DISABLE_TIMING_CACHE)

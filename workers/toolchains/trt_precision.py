@@ -25,6 +25,8 @@ def precisions_of(trt: Any, toolchain: ToolchainId) -> dict[str, str]:
         nearest = "tf32"
     else:
         done = {"fp32", "tf32", "fp16"} | ({"bf16"} if hasattr(trt.BuilderFlag, "BF16") else set())
+        # Its ranges come from Q/DQ nodes, or from a calibrator.
+        done |= {"int8", "int8+fp16"}
         nearest = "fp16"
     answers = {}
     for precision in PRECISIONS:
@@ -49,6 +51,8 @@ def precision_notes_of(trt: Any) -> dict[str, str]:
         notes["fp16"] = f"BuilderFlag.FP16 and TF32 as with trtexec --fp16, {typing}"
         if hasattr(trt.BuilderFlag, "BF16"):
             notes["bf16"] = f"BuilderFlag.BF16 and TF32 as with trtexec --bf16, {typing}"
+        notes["int8"] = f"BuilderFlag.INT8 and TF32 as with trtexec --int8, {typing}"
+        notes["int8+fp16"] = f"BuilderFlag.INT8, FP16 and TF32 as with trtexec --int8 --fp16, {typing}"
     return notes
 
 
@@ -69,8 +73,7 @@ def apply_precision(trt: Any, config: Any, precision: str) -> str:
         config.clear_flag(flags.TF32)
         return notes[precision]
     config.set_flag(flags.TF32)  # on by default in every release; said, so that it stays
-    if precision == "fp16":
-        config.set_flag(flags.FP16)
-    elif precision == "bf16":
-        config.set_flag(flags.BF16)
+    for part in precision.split("+"):
+        if part != "tf32":
+            config.set_flag(getattr(flags, part.upper()))
     return notes[precision]

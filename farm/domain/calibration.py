@@ -1,0 +1,103 @@
+"""INT8 calibration: which samples a builder measures the ranges of a network's tensors with, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Mapping, Optional
+
+from farm.domain.errors import InvalidSpecError
+
+if TYPE_CHECKING:
+    from farm.domain.models import Model
+    from farm.domain.toolchains import ToolchainDescription
+
+#: Users' words for TensorRT's calibrators (`CalibrationAlgoType`); the first is what is used unless one is named.
+ALGORITHMS = {
+    "entropy": "ENTROPY_CALIBRATION_2",
+    "minmax": "MINMAX_CALIBRATION",
+    "entropy-legacy": "ENTROPY_CALIBRATION",
+    "percentile": "LEGACY_CALIBRATION",
+}
+#: The builder option of toolchains that calibrate.
+ALGORITHM_OPTION = "calibration_algorithm"
+#: Operators with which a model says by itself what is INT8.
+_EXPLICIT = frozenset({"QuantizeLinear", "DequantizeLinear"})
+#: In place of a file of samples.
+RANDOM = "random"
+#: As many samples as NVIDIA's samples and Polygraphy's users take; more changes little and costs time.
+USUAL_RANDOM_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a builder calibrates with; part of the engine's key.
+
+    Attributes:
+        data_sha256: digest of an `.npz` artifact with an array per input, its first axis the samples; empty for
+            seeded random ones, which nobody should expect accuracy of.
+        batch: how many samples go in at once.
+        samples: how many of them are used, from the first; 0 for all.
+        seed: of the random ones.
+    """
+
+    data_sha256: str = ""
+    batch: int = 1
+    samples: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the numbers.
+
+        Raises:
+            InvalidSpecError: one makes no sense.
+        """
+        if self.batch < 1:
+            raise InvalidSpecError(f"a calibration batch holds at least one sample, not {self.batch}")
+        if self.samples < 0 or (self.is_random and not self.samples):
+            raise InvalidSpecError(f"a calibration uses at least one sample, not {self.samples}")
+        if 0 < self.samples < self.batch:
+            raise InvalidSpecError(
+                f"{self.samples} calibration sample(s) do not fill a batch of {self.batch}",
+                hint="Use more samples, or a smaller --calibration-batch.",
+            )
+
+    @property
+    def is_random(self) -> bool:
+        """Whether no data stands behind it; its engines carry that mark."""
+        return not self.data_sha256
+
+    def as_json(self) -> dict[str, Any]:
+        """The form in the key."""
+        found = {"data": self.data_sha256 or RANDOM, "batch": self.batch, "samples": self.samples}
+        return {**found, "seed": self.seed} if self.is_random else found
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Calibration:
+        """The inverse of `as_json`."""
+        data = "" if value["data"] == RANDOM else str(value["data"])
+        return cls(data, int(value["batch"]), int(value["samples"]), int(value.get("seed", 0)))
+
+
+def is_calibrated(precision: str, model: Model) -> bool:
+    """Whether a cell's ranges are to come from samples: INT8, and no Q/DQ nodes in the model."""
+    return "int8" in precision.split("+") and not _EXPLICIT & set(model.operators)
+
+
+def why_not_calibrated(
+    toolchain: ToolchainDescription, precision: str, model: Model, calibration: Optional[Calibration]
+) -> str:
+    """Why a cell can not be built as far as its calibration goes; empty if it can.
+
+    Args:
+        toolchain: of the cell.
+        precision: of the cell.
+        model: of the cell.
+        calibration: what was given; none if nothing was.
+    """
+    if not is_calibrated(precision, model):
+        return ""
+    if ALGORITHM_OPTION not in {option.name for option in toolchain.options}:
+        return f"{toolchain.id} has no calibrators; quantise the model (Q/DQ nodes) first"
+    if calibration is None:
+        return "int8 needs samples to calibrate with: --calibration samples.npz, or --calibration random"
+    return ""
