@@ -47,7 +47,7 @@ from pathlib import Path
 from farm.domain.accuracy import compare
 from farm.domain.benchmarks import BenchmarkSpec
 from farm.domain.shapes import ShapeRange
-from workers.child.arrays import random_inputs
+from workers.arrays import random_inputs
 from workers.child.measure import measure
 from workers.toolchains import load_toolchain
 from workers.toolchains.toolchain import BuildInput

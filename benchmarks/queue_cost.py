@@ -90,6 +90,7 @@ def measure(fleet: Fleet, jobs: int) -> dict[str, dict[str, float]]:
             "python_us": 1e6 * (time.process_time() - own) / jobs,
             "postgresql_us": 1e6 * (fleet.cpu_s()["postgresql"] - before) / jobs,
         }
+    # A connection of PostgreSQL hands its statistics in when it ends.
     farm.database.close()
     with farm.database.engine.connect() as connection:
         for table, updates, in_place in connection.exec_driver_sql(_UPDATES):

@@ -19,16 +19,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.provenance import provenance
 from benchmarks.scale_fleet import CELLS, Fleet
 from benchmarks.scale_overhead import measure_overhead
 from workers.sweeper import Sweeper
@@ -53,11 +52,7 @@ def main() -> None:
     ask.add_argument("--only", choices=["growth", "matrix", "overhead"])
     ask.add_argument("--json", type=Path, help="also write the figures here")
     args = ask.parse_args()
-    result: dict[str, Any] = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
-        "command": " ".join(["python benchmarks/scale.py", *without_json(sys.argv[1:])]),
-    }
+    result = provenance("python benchmarks/scale.py", _PACKAGES, "--json")
     parts = {
         "growth": measure_growth,
         "matrix": measure_matrix,
@@ -184,12 +179,6 @@ def quantile(values: list[float], share: float) -> float:
     """A quantile of measured values, rounded."""
     ordered = sorted(values)
     return round(ordered[min(int(share * len(ordered)), len(ordered) - 1)], 2) if ordered else 0.0
-
-
-def without_json(words: list[str]) -> list[str]:
-    """The command line without the name of a file."""
-    at = words.index("--json") if "--json" in words else len(words)
-    return words[:at] + words[at + 2 :]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -24,12 +23,12 @@ import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select
 
+from benchmarks.provenance import provenance
 from benchmarks.scale_fleet import ROOT, DurablePostgres
 from farm.domain.identifiers import new_id
 from farm.domain.toolchains import PRECISIONS
@@ -54,11 +53,8 @@ def main() -> None:
     ask.add_argument("--repeats", type=int, default=3)
     ask.add_argument("--out", type=Path, help="write the figures to this JSON file")
     given = ask.parse_args()
-    found: dict[str, Any] = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("sqlalchemy", "psycopg", "click")},
-        "command": " ".join(["python -m benchmarks.submit_matrix", *without_file(sys.argv[1:])]),
+    found = {
+        **provenance("python -m benchmarks.submit_matrix", ("sqlalchemy", "psycopg", "click"), "--out"),
         "cells": given.types * len(CELLS_PER_TYPE),
         "limit_s": LIMIT_S,
     }
@@ -89,7 +85,18 @@ def _one_run(url: str, home: Path, model: Path, types: int) -> dict[str, float]:
         transaction.fleet.describe(device_types, [a_toolchain()])
     environment = {"FARM_HOME": str(home), "FARM_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
     precisions = ",".join(CELLS_PER_TYPE)
-    words = ["submit", str(model), "--gpu", "all", "--precision", precisions, "--batch", "1,8"]
+    words = [
+        "submit",
+        str(model),
+        "--gpu",
+        "all",
+        "--precision",
+        precisions,
+        "--batch",
+        "1,8",
+        "--calibration",
+        "random",
+    ]
     commands = {
         "nothing": (["models"], {}),
         "new": (words, {"FARM_USER": "ada"}),
@@ -148,12 +155,6 @@ def _bare_inserts(database: SqlDatabase) -> float:
         connection.execute(insert(tables.jobs), jobs)
         connection.execute(insert(tables.cells), cells)
     return time.perf_counter() - begin
-
-
-def without_file(words: list[str]) -> list[str]:
-    """The command line without the name of a file to write."""
-    at = words.index("--out") if "--out" in words else len(words)
-    return words[:at] + words[at + 2 :]
 
 
 def _show(kind: str, cells: int, figures: dict[str, float]) -> None:

@@ -25,11 +25,12 @@ def caches(ctx: click.Context, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
+    from farm.services.targets import slugs_of
     from farm.services.timing_caches import report_caches
 
     with opened(ctx).database.reading() as transaction:
         reports = report_caches(transaction)
-        slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
+        slugs = slugs_of(transaction)
         now = transaction.now()
     if as_json:
         show_json([_document(report, slugs) for report in reports])

@@ -73,9 +73,10 @@ def demo(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
     used = _use_engine(farm, engine_path)
     if as_json:
         from cli.tables import engine_as_json, progress_as_json
+        from farm.services.targets import slugs_of
 
         with farm.database.reading() as transaction:
-            slugs = {type_: slug for slug, type_ in transaction.fleet.device_types().items()}
+            slugs = slugs_of(transaction)
         engines = [engine_as_json(cell.engine, slugs) for cell in progress.cells if cell.engine]
         show_json({**progress_as_json(progress), "engines": engines, "fetched": str(engine_path), **used})
     else:

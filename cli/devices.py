@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from farm.domain.fleet import Worker
     from farm.domain.targets import Device
-    from farm.domain.work import Attempt, Worker
+    from farm.domain.work import Attempt
 
 
 def device_document(

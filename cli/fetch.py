@@ -69,13 +69,14 @@ def fetch(
     """
     from farm.bootstrap import open_trusted_keys
     from farm.services.fetch import find_engine
+    from farm.services.targets import slugs_of
     from farm.services.trust import check_fetched
 
     farm = opened(ctx)
     query = _query(model, gpu or "", toolchain or "", (precision or "").lower())
     with farm.database.reading() as transaction:
         name, engine = find_engine(transaction, query)
-        slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
+        slugs = slugs_of(transaction)
     path = output or Path(f"{name.name.rsplit('/', 1)[-1]}.engine")
     if engine.signed is not None or not allow_unsigned:
         check_fetched(engine, name, open_trusted_keys(farm))

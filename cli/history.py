@@ -45,10 +45,11 @@ def history(
     farm history resnet50 --gpu h200 --precision fp16 --since 30d
     """
     from cli.filters import read_filter
+    from farm.services.targets import slugs_of
 
     with opened(ctx).database.reading() as transaction:
         name = transaction.models.named(model)
-        slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
+        slugs = slugs_of(transaction)
         wanted = read_filter(transaction, gpu, toolchain, precision)
         begin = _begin(since, transaction.now()) if since else None
         entries = transaction.engines.history(name=name.name, since=begin, include_tainted=tainted)

@@ -72,8 +72,10 @@ def wait_for(farm: Farm, submission: Submission, *, local: bool, as_json: bool) 
 
 def show_result(farm: Farm, progress: SubmissionProgress) -> None:
     """The table of engines, then what failed."""
+    from farm.services.targets import slugs_of
+
     with farm.database.reading() as transaction:
-        slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
+        slugs = slugs_of(transaction)
     rows = [row for cell in progress.cells if cell.engine for row in engine_rows(cell.engine, slugs)]
     if rows:
         show_line()

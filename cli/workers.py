@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from farm.domain.work import Attempt, Drain, Worker
+    from farm.domain.fleet import Drain, Worker
+    from farm.domain.work import Attempt
 
 
 @click.command(short_help="List workers: live, draining and lost.")

@@ -43,7 +43,7 @@ import re
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
 from farm.credentials import remember_secrets, secret_url
@@ -60,10 +60,11 @@ from farm.setting_values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from farm.domain.stores import BucketUrl
 
+Value = TypeVar("Value")
 EMBEDDED_BROKER = "memory://"
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -158,24 +159,26 @@ def read_settings(home: Path | None = None, environment: Mapping[str, str] | Non
         InvalidRequestError: a variable does not hold what it should.
     """
     env = os.environ if environment is None else environment
+
+    def value(read: Callable[[str, str], Value], variable: str, default: object) -> Value:
+        return read(variable, env.get(variable) or str(default))
+
     folder = folder_value("FARM_HOME", str(home or env.get("FARM_HOME") or _default_home(env)))
     return Settings(
         home=folder,
         database_url=secret_url(env, "FARM_DATABASE_URL") or sqlite_url(folder / "farm.db"),
-        store=store_value("FARM_STORE", env.get("FARM_STORE") or str(folder / "artifacts")),
+        store=value(store_value, "FARM_STORE", folder / "artifacts"),
         store_access=_store_access(env),
-        least_grace_s=seconds_value(
-            "FARM_LEAST_GRACE_S", env.get("FARM_LEAST_GRACE_S") or str(LEAST_GRACE_S)
-        ),
+        least_grace_s=value(seconds_value, "FARM_LEAST_GRACE_S", Settings.least_grace_s),
         broker_url=broker_value("FARM_BROKER_URL", secret_url(env, "FARM_BROKER_URL") or EMBEDDED_BROKER),
-        scratch=folder_value("FARM_SCRATCH", env.get("FARM_SCRATCH") or str(folder / "scratch")),
-        locks=folder_value("FARM_LOCKS", env.get("FARM_LOCKS") or str(DEFAULT_LOCKS)),
+        scratch=value(folder_value, "FARM_SCRATCH", folder / "scratch"),
+        locks=value(folder_value, "FARM_LOCKS", Settings.locks),
         failpoints=env.get("FARM_FAILPOINTS") or "",
-        drain_s=_drain_seconds(env.get("FARM_DRAIN_S") or "300"),
+        drain_s=value(_drain_seconds, "FARM_DRAIN_S", Settings.drain_s),
         user=env.get("FARM_USER") or _login_name(),
         host=socket.gethostname(),
-        lease_s=seconds_value("FARM_LEASE_S", env.get("FARM_LEASE_S") or "30"),
-        busy_s=seconds_value("FARM_BUSY_S", env.get("FARM_BUSY_S") or "15"),
+        lease_s=value(seconds_value, "FARM_LEASE_S", Settings.lease_s),
+        busy_s=value(seconds_value, "FARM_BUSY_S", Settings.busy_s),
         log_format=(
             log_format := choice_value("FARM_LOG_FORMAT", env.get("FARM_LOG_FORMAT") or "text", LOG_FORMATS)
         ),
@@ -186,13 +189,13 @@ def read_settings(home: Path | None = None, environment: Mapping[str, str] | Non
         ),
         signing_key=_optional_file("FARM_SIGNING_KEY", env),
         trusted_keys=_optional_file("FARM_TRUSTED_KEYS", env),
-        child_memory=size_value("FARM_CHILD_MEMORY", env.get("FARM_CHILD_MEMORY") or "0") or None,
-        child_file_size=size_value("FARM_CHILD_FILE_SIZE", env.get("FARM_CHILD_FILE_SIZE") or "64G"),
+        child_memory=value(size_value, "FARM_CHILD_MEMORY", 0) or None,
+        child_file_size=value(size_value, "FARM_CHILD_FILE_SIZE", Settings.child_file_size),
         child_cpu_s=math.ceil(seconds_value("FARM_CHILD_CPU_S", env["FARM_CHILD_CPU_S"]))
         if env.get("FARM_CHILD_CPU_S")
         else None,
         toolchains=_optional_file("FARM_TOOLCHAINS", env),
-        scratch_quota=size_value("FARM_SCRATCH_QUOTA", env.get("FARM_SCRATCH_QUOTA") or "128G"),
+        scratch_quota=value(size_value, "FARM_SCRATCH_QUOTA", Settings.scratch_quota),
     )
 
 
@@ -232,8 +235,8 @@ def _store_access(env: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _drain_seconds(text: str) -> float:
-    return 0.0 if text.strip() in ("0", "0.0") else seconds_value("FARM_DRAIN_S", text)
+def _drain_seconds(variable: str, text: str) -> float:
+    return 0.0 if text.strip() in ("0", "0.0") else seconds_value(variable, text)
 
 
 def _optional_file(variable: str, env: Mapping[str, str]) -> Path | None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Self
 from farm import __version__
 from farm.bootstrap import open_signer
 from farm.domain.errors import FarmError
+from farm.domain.fleet import WorkerRegistration
 from farm.domain.identifiers import new_id
 from farm.domain.targets import Target
-from farm.domain.work import WorkerRegistration
 from farm.logs import name_worker
 from workers.consumer import Consumer
 from workers.interpreters import code_folder
@@ -55,7 +55,6 @@ class RunningWorker:
         name: str = "",
     ) -> None:
         self._farm = farm
-        self._offer = offer
         self.id = new_id("w")
         name_worker(self.id)
         self.stopping = threading.Event()

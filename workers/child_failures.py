@@ -6,6 +6,7 @@ import shutil
 import signal
 from typing import TYPE_CHECKING
 
+from farm.domain.errors import ChildCrashedError, DeadlineExceededError
 from farm.domain.jobs import Failure, FailureClass
 from workers.confinement import size_text
 
@@ -25,7 +26,7 @@ def timeout(deadline_s: float, phase: str) -> Failure:
     """It was still there at its deadline."""
     return Failure(
         FailureClass.TRANSIENT,
-        "DeadlineExceededError",
+        DeadlineExceededError.__name__,
         f"the attempt was stopped after {deadline_s:.0f} s" + (f", in phase {phase}" if phase else ""),
         hint="Allow more with --deadline, or make the build cheaper (a lower builder_optimization_level).",
         phase=phase,
@@ -82,7 +83,7 @@ def crash(code: int, phase: str) -> Failure:
         hint = _HINTS.get(-code, "The toolchain crashed; the log has its last words.")
     return Failure(
         FailureClass.TRANSIENT,
-        "ChildCrashedError",
+        ChildCrashedError.__name__,
         f"the child process {what}" + (f" in phase {phase}" if phase else ""),
         hint=hint,
         phase=phase,

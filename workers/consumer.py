@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 _RESTART_GAP_S = 1.0
 _STOP_DEADLINE_S = 10.0
 _PULSE_GAP_S = 1.0
-#: How often a worker asks whether its signing key still counts.
-KEY_GAP_S = 5.0
+#: How often a worker asks whether its signing key still counts; it asks as well whenever it signs.
+KEY_GAP_S = 60.0
 
 
 class _Pool(TaskPool):  # type: ignore[misc]

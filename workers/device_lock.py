@@ -19,8 +19,19 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-DEFAULT_LOCK_FOLDER = DEFAULT_LOCKS
 _POLL_SECONDS = 0.05
+
+
+def make_lock_folder(folder: Path) -> None:
+    """Makes a folder that everybody on the host may write to, unless it is there.
+
+    Raises:
+        OSError: it can not be made.
+    """
+    if not folder.exists():
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            folder.chmod(0o1777)  # mkdir's own mode is cut by the umask
 
 
 class DeviceLock:
@@ -40,7 +51,7 @@ class DeviceLock:
         self,
         uuid: str,
         *,
-        folder: Path = DEFAULT_LOCK_FOLDER,
+        folder: Path = DEFAULT_LOCKS,
         purpose: str = "",
         wait_seconds: float = 0.0,
     ) -> None:
@@ -141,11 +152,7 @@ class DeviceLock:
             raise DeviceUnavailableError(f"can not lock {self.uuid}: {error}", hint=hint) from error
 
     def _open(self) -> int:
-        folder = self._path.parent
-        if not folder.exists():
-            with suppress(FileExistsError):
-                folder.mkdir(parents=True)
-                folder.chmod(0o1777)  # mkdir's own mode is cut by the umask
+        make_lock_folder(self._path.parent)
         while True:
             # Not O_CREAT alone: fs.protected_regular forbids it on another user's file in a sticky folder.
             with suppress(FileNotFoundError):

@@ -6,7 +6,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from farm.domain.errors import AttemptSupersededError, FarmError
+from farm.domain.errors import AttemptSupersededError, FarmError, StoreUnavailableError
 from farm.domain.jobs import Failure, FailureClass
 from farm.logs import fields
 from farm.services.attempts import cancel_attempt, fail_attempt, release_attempt
@@ -41,7 +41,7 @@ def failure_of(error: Exception, phase: str) -> Failure:
     if isinstance(error, OSError):
         return Failure(
             FailureClass.TRANSIENT,
-            "StoreUnavailableError",
+            StoreUnavailableError.__name__,
             f"the worker's scratch folder failed: {error}",
             "Is the disk under FARM_SCRATCH full?",
             phase,
@@ -108,7 +108,7 @@ class Ending:
         """Ends an attempt that was told to stop, in the way that the reason asks for.
 
         Args:
-            why: the job is given back, unless it was cancelled or taken away.
+            why: said of a job that is given back, as one is that was neither cancelled nor taken away.
 
         Raises:
             AttemptSupersededError: the job went on without this attempt, or may have.

@@ -6,10 +6,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, Self
 
-from farm.domain.errors import (
-    FolderInUseError,
-    StoreUnavailableError,
-)
+from farm.domain.errors import FolderInUseError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from pathlib import Path

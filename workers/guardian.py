@@ -81,6 +81,7 @@ def _children_of_all() -> dict[int, list[int]]:
                 parent = int(stream.read().rpartition(")")[2].split()[1])
             table.setdefault(parent, []).append(int(name))
         except (OSError, ValueError, IndexError):
+            # It ended in between.
             continue
     return table
 
@@ -109,6 +110,7 @@ def end_descendants() -> None:
             try:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
+                # It has ended by itself.
                 continue
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:

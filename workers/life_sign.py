@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from farm.services.dead_workers import Death
+from workers.device_lock import make_lock_folder
 
 _log = logging.getLogger(__name__)
 _OLD_S = 24 * 3600.0
@@ -39,10 +40,7 @@ class LifeSign:
         """Begins to be there. Where that is not possible, the end of a lease tells of this worker's death."""
         unnamed = self._path.with_name(f".{self._path.name}")
         try:
-            if not self._path.parent.exists():
-                with suppress(FileExistsError):
-                    self._path.parent.mkdir(parents=True)
-                    self._path.parent.chmod(0o1777)  # mkdir's own mode is cut by the umask
+            make_lock_folder(self._path.parent)
             self._file = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.pwrite(self._file, _content(self._worker_id), 0)

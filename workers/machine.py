@@ -5,10 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from farm.domain.errors import (
-    StoreUnavailableError,
-    UnsupportedTargetError,
-)
+from farm.domain.errors import StoreUnavailableError, UnsupportedTargetError
 from workers.devices import discover_devices
 from workers.interpreters import probe_interpreters
 from workers.offers import choose_devices, is_meant, offer_of

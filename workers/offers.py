@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from farm.domain.errors import (
-    InvalidRequestError,
-    UnsupportedTargetError,
-)
+from farm.domain.errors import InvalidRequestError, UnsupportedTargetError
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import Device, DeviceKind, DeviceType
 from workers.devices import discover_devices
@@ -125,7 +122,12 @@ def offer_of(device: Device, interpreters: Sequence[Interpreter]) -> Offer:
     return Offer(device, homes, useful, device_types, environments)
 
 
-def worker_name(device: Device) -> str:
-    """What a worker of a device is called: `gpu07-3` for the fourth GPU of gpu07, `gpu07-cpu` for its CPU."""
+def worker_name(device: Device, name: str = "") -> str:
+    """What a worker of a device is called: `gpu07-3` for the fourth GPU of gpu07, `gpu07-cpu` for its CPU.
+
+    Args:
+        device: that it serves.
+        name: in place of the host's.
+    """
     position = "cpu" if device.device_type.kind is DeviceKind.CPU else str(device.index)
-    return f"{device.host}-{position}"
+    return f"{name or device.host}-{position}"

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from farm.domain.durations import duration_text
+from farm.domain.errors import DeadlineExceededError
 from farm.domain.jobs import Failure, FailureClass, Phase
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class PhaseDeadlines:
             return None
         return Failure(
             FailureClass.TRANSIENT,
-            "DeadlineExceededError",
+            DeadlineExceededError.__name__,
             f"phase {phase} was stopped after {duration_text(limit)}, which is what it may take",
             hint=f"Allow more with --deadline {phase}=…; time in the queue does not count.",
             phase=phase,

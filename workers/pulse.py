@@ -106,4 +106,5 @@ class Pulse:
         if reason != self.drain_reason:
             event = fields("drained" if reason else "resumed", reason=reason)
             _log.warning("draining: %s" if reason else "resumed%s", reason, extra=event)
-        self.drain_reason = reason
+        # What was decided in the meantime is not overruled by what SQL did not know yet.
+        self.drain_reason = reason or self._own_reason

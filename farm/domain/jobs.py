@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from farm.domain.errors import IllegalTransitionError
+from farm.domain.errors import IllegalTransitionError, PoisonJobError
 
 
 class JobState(str, Enum):
@@ -90,8 +90,8 @@ class FailureClass(str, Enum):
 #: A job whose child died by a signal this often is parked instead of tried again.
 POISON_AFTER_CRASHES = 2
 DEFAULT_MAX_ATTEMPTS = 3
-
-
+#: After so long a job goes to the device that failed it too.
+AVOID_DEVICE_S = 30.0
 #: The code of an attempt that was given back, which is nobody's failure: its worker was told to stop.
 RELEASED = "Released"
 
@@ -138,7 +138,7 @@ def next_job_state(
     if failure.is_crash and crashes >= POISON_AFTER_CRASHES:
         parked = Failure(
             FailureClass.POISON,
-            "PoisonJobError",
+            PoisonJobError.__name__,
             f"{failure.message}; this job has killed {crashes} processes, so it is parked",
             failure.hint or "Read the log; then `farm retry` tries it again.",
             failure.phase,

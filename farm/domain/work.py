@@ -1,4 +1,4 @@
-"""The farm's records of work: submissions, their cells, jobs, attempts, and who does them."""
+"""The farm's records of work: submissions, their cells, jobs and attempts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm.domain.accuracy import VerificationSpec
 from farm.domain.benchmarks import BenchmarkSpec
-from farm.domain.jobs import AttemptState, Failure, JobKind, JobState, Phase
+from farm.domain.jobs import DEFAULT_MAX_ATTEMPTS, AttemptState, Failure, JobKind, JobState, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from farm.domain.digests import Digest
     from farm.domain.manifests import SignedManifest
     from farm.domain.specs import BuildSpec
-    from farm.domain.targets import Device, DeviceType, Target, ToolchainId
+    from farm.domain.targets import Target
     from farm.domain.timing_caches import ReturnedCache
-    from farm.domain.toolchains import ToolchainDescription
 
 
 class Disposition(str, Enum):
@@ -51,7 +50,7 @@ class JobRequest:
     kind: JobKind = JobKind.BUILD
     benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)
     verification: VerificationSpec = field(default_factory=VerificationSpec)
-    max_attempts: int = 3
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
     deadline_s: int = 4 * 3600
     phase_deadlines: Mapping[Phase, int] = field(default_factory=dict)
     queue_timeout_s: float | None = None
@@ -215,66 +214,6 @@ class ModelName:
     version: int
     model_sha256: str
     created_at: datetime
-
-
-@dataclass(frozen=True)
-class Worker:
-    """A process that serves one device."""
-
-    id: str
-    host: str
-    pid: int
-    device: Device
-    toolchains: tuple[ToolchainId, ...]
-    targets: tuple[Target, ...]
-    started_at: datetime
-    heartbeat_at: datetime
-    stopped_at: datetime | None
-    is_live: bool
-    current_job: str = ""
-    name: str = ""
-    drain_reason: str = ""
-
-
-@dataclass(frozen=True)
-class Drain:
-    """That the workers of a name are to take nothing new, whether one runs or not.
-
-    Attributes:
-        name: of the workers.
-        reason: for people.
-        requested_by: a user, or the worker itself.
-        since: when it was said first.
-    """
-
-    name: str
-    reason: str
-    requested_by: str
-    since: datetime
-
-
-@dataclass(frozen=True)
-class WorkerRegistration:
-    """What a worker says of itself when it starts."""
-
-    id: str
-    host: str
-    pid: int
-    device: Device
-    toolchains: tuple[ToolchainDescription, ...]
-    device_types: tuple[DeviceType, ...]
-    version: str = ""
-    name: str = ""
-
-    @property
-    def targets(self) -> tuple[tuple[DeviceType, ToolchainDescription], ...]:
-        """Every pair that it serves."""
-        return tuple(
-            (device_type, toolchain)
-            for device_type in self.device_types
-            for toolchain in self.toolchains
-            if toolchain.can_serve(device_type)
-        )
 
 
 @dataclass(frozen=True)

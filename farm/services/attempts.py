@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import AttemptSupersededError
@@ -57,18 +56,14 @@ def fail_attempt(
         AttemptSupersededError: the job went on without this attempt.
     """
     with database.transaction() as transaction:
-        crashes = transaction.jobs.crashes(job.id) + (1 if failure.is_crash else 0)
-        tries = count_tries(transaction, attempt)
-        state, recorded = next_job_state(
-            failure, attempt=tries, max_attempts=job.request.max_attempts, crashes=crashes
-        )
+        state, recorded, delay_s = what_follows(transaction, job, attempt, failure)
         state = _as_wished(transaction, job_id=job.id, state=state)
         transaction.jobs.close(
             attempt,
             AttemptState.TIMED_OUT if failure.is_timeout else AttemptState.FAILED,
             state,
-            failure=replace(recorded, is_crash=failure.is_crash),
-            retry_in_s=retry_delay_s(tries) if state is JobState.QUEUED else 0.0,
+            failure=recorded,
+            retry_in_s=delay_s,
             # What failed here may be this machine's fault.
             elsewhere=True,
             log=log,
@@ -129,12 +124,7 @@ def rescue_expired(database: Database) -> list[tuple[Job, JobState]]:
                 if still is None:
                     # The worker came back just in time, or somebody else was here first.
                     continue
-                state, recorded = next_job_state(
-                    failure,
-                    attempt=count_tries(transaction, attempt),
-                    max_attempts=job.request.max_attempts,
-                    crashes=0,
-                )
+                state, recorded, _ = what_follows(transaction, job, attempt, failure)
                 if still.cancel_requested:
                     state = JobState.CANCELLED
                 transaction.jobs.close(attempt, AttemptState.LOST, state, failure=recorded, elsewhere=True)
@@ -146,7 +136,23 @@ def rescue_expired(database: Database) -> list[tuple[Job, JobState]]:
     return rescued
 
 
-def count_tries(transaction: Transaction, attempt: Attempt) -> int:
+def what_follows(
+    transaction: Transaction, job: Job, attempt: Attempt, failure: Failure
+) -> tuple[JobState, Failure, float]:
+    """What becomes of a job whose attempt failed, and was not asked to stop.
+
+    Returns:
+        Where it goes, the failure as it is then recorded, and the seconds before another try.
+    """
+    crashes = transaction.jobs.crashes(job.id) + 1 if failure.is_crash else 0
+    tries = _count_tries(transaction, attempt)
+    state, recorded = next_job_state(
+        failure, attempt=tries, max_attempts=job.request.max_attempts, crashes=crashes
+    )
+    return state, recorded, retry_delay_s(tries)
+
+
+def _count_tries(transaction: Transaction, attempt: Attempt) -> int:
     """Which try an attempt is, from 1: those that were given back do not count."""
     others = [other for other in transaction.jobs.attempts(attempt.job_id) if other.number < attempt.number]
     return 1 + sum(not (other.failure and other.failure.is_release) for other in others)

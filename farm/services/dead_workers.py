@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from farm.domain.errors import AttemptSupersededError, FarmError
-from farm.domain.jobs import (
-    AttemptState,
-    Failure,
-    FailureClass,
-    JobState,
-    Phase,
-    next_job_state,
-    retry_delay_s,
-)
-from farm.services.attempts import count_tries
+from farm.domain.jobs import AttemptState, Failure, FailureClass, JobState, Phase
+from farm.services.attempts import what_follows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,20 +72,16 @@ def _bury(transaction: Transaction, attempt: Attempt, death: Death) -> tuple[Job
     if newest is None or newest.id != attempt.id or job.state is not JobState.RUNNING:
         return None
     failure = _failure(newest, death)
-    tries = count_tries(transaction, newest)
-    crashes = transaction.jobs.crashes(job.id) + (1 if failure.is_crash else 0)
-    state, recorded = next_job_state(
-        failure, attempt=tries, max_attempts=job.request.max_attempts, crashes=crashes
-    )
+    state, recorded, delay_s = what_follows(transaction, job, newest, failure)
     if job.cancel_requested:
         state = JobState.CANCELLED
     transaction.jobs.close(
         newest,
         AttemptState.LOST,
         state,
-        failure=replace(recorded, is_crash=failure.is_crash),
+        failure=recorded,
         # What killed a worker is not given to the next one at once.
-        retry_in_s=retry_delay_s(tries) if failure.is_crash and state is JobState.QUEUED else 0.0,
+        retry_in_s=delay_s if failure.is_crash else 0.0,
         elsewhere=True,
     )
     return job, state

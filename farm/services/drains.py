@@ -8,7 +8,7 @@ from farm.domain.errors import ConflictError, InvalidRequestError, NotFoundError
 from farm.domain.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from farm.domain.work import Worker
+    from farm.domain.fleet import Worker
     from farm.services.ports import Transaction
 
 

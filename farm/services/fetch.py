@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from farm.domain.errors import InvalidRequestError, NoEngineFitsError
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import DeviceKind, DeviceType
-from farm.services.targets import match_devices
+from farm.services.targets import match_devices, slugs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,8 +54,8 @@ def find_engine(transaction: Transaction, query: FetchQuery) -> tuple[ModelName,
     name = transaction.models.named(query.model)
     known = transaction.engines.engines(model_sha256=name.model_sha256, with_retired=True)
     engines = [engine for engine in known if engine.retired_at is None]
-    slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
-    wanted_types = _wanted_types(query, {slug: type_ for type_, slug in slugs.items()})
+    slugs = slugs_of(transaction)
+    wanted_types = _wanted_types(query, transaction.fleet.device_types())
     fitting = [engine for engine in engines if _misfits(engine, query, wanted_types) == []]
     retired = [e for e in known if e.retired_at is not None and _misfits(e, query, wanted_types) == []]
     if retired and not fitting:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from farm.domain.jobs import JobState
 from farm.domain.work import Disposition
+from farm.services.targets import slugs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +83,7 @@ def submission_progress(transaction: Transaction, submission_id: str) -> Submiss
 
 def progress_of(transaction: Transaction, submissions: Sequence[Submission]) -> list[SubmissionProgress]:
     """Where submissions stand now, in a handful of statements however many cells they have."""
-    slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
+    slugs = slugs_of(transaction)
     live = {target for worker in transaction.fleet.workers() if worker.is_live for target in worker.targets}
     cells = [cell for submission in submissions for cell in submission.cells]
     job_ids = [cell.job_id for cell in cells if cell.job_id and cell.disposition is not Disposition.BUILT]

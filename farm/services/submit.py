@@ -78,7 +78,7 @@ def _submit(database: Database, model: Model, plan: Plan, order: SubmitOrder) ->
     with database.transaction() as transaction:
         transaction.models.add(model)
         name = transaction.models.name(order.name, model.digest.sha256)
-        request = replace(order.job, benchmark=replace(order.job.benchmark, batches=plan.batches))
+        request = _measuring(order.job, plan)
         answers = _answer(transaction, [cell.spec for cell in plan.cells], request, order.user)
         submission = transaction.jobs.add_submission(
             name=name,
@@ -99,7 +99,7 @@ def _submit(database: Database, model: Model, plan: Plan, order: SubmitOrder) ->
 
 def foresee(transaction: Transaction, plan: Plan, job: JobRequest) -> list[tuple[Disposition, Engine | None]]:
     """What submitting a plan would lead to now, cell by cell, with the engine where there is one."""
-    request = replace(job, benchmark=replace(job.benchmark, batches=plan.batches))
+    request = _measuring(job, plan)
     found: list[tuple[Disposition, Engine | None]] = []
     for look in _look(transaction, [cell.spec for cell in plan.cells], request):
         if look.is_answered:
@@ -107,6 +107,11 @@ def foresee(transaction: Transaction, plan: Plan, job: JobRequest) -> list[tuple
         else:
             found.append((Disposition.SHARED if look.job else Disposition.QUEUED, look.engine))
     return found
+
+
+def _measuring(job: JobRequest, plan: Plan) -> JobRequest:
+    """The request with the batch sizes of the plan."""
+    return replace(job, benchmark=replace(job.benchmark, batches=plan.batches))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 ALL = "all"
 
 
+def slugs_of(transaction: Transaction) -> dict[DeviceType, str]:
+    """What every known device type is called."""
+    return {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
+
+
 def resolve_targets(
     transaction: Transaction, gpus: Sequence[str], toolchains: Sequence[str]
 ) -> list[tuple[str, Target, ToolchainDescription]]:

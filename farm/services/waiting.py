@@ -12,8 +12,9 @@ from farm.domain.jobs import JobState
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from farm.domain.fleet import Worker
     from farm.domain.overview import Rivals
-    from farm.domain.work import Job, Worker
+    from farm.domain.work import Job
     from farm.services.ports import Transaction
 
 

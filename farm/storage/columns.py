@@ -7,14 +7,14 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, DateTime, Float, Text, func
+from sqlalchemy import JSON, DateTime, Float, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Dialect
+    from sqlalchemy import Dialect
 
 #: JSONB on PostgreSQL, text on SQLite; no document is the database's own null.
 JsonDocument = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -106,19 +106,6 @@ def _sqlite_now(_element: DatabaseNow, _compiler: Any, **_kw: Any) -> str:
 @compiles(DatabaseNow, "postgresql")
 def _postgresql_now(_element: DatabaseNow, _compiler: Any, **_kw: Any) -> str:
     return "clock_timestamp()"
-
-
-#: Of a connection whose statements are each a transaction.
-AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT"}
-#: What a heartbeat returns as well, so that PostgreSQL does not wait for its disk: one that is lost with the power
-#: is followed by another. Only for statements that are their own transaction (`is_autocommit`): in another one it
-#: would speak for everything else there.
-NEED_NOT_LAST = func.set_config("synchronous_commit", "off", True)
-
-
-def is_autocommit(connection: Connection) -> bool:
-    """Whether each statement on a connection is its own transaction."""
-    return AUTOCOMMIT.items() <= connection.get_execution_options().items()
 
 
 class SecondsFromNow(FunctionElement[datetime]):

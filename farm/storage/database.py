@@ -9,14 +9,16 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event, make_url, select
+from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError as BadUrlError
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from farm.domain.errors import DatabaseUnavailableError, InvalidRequestError
-from farm.storage.columns import AUTOCOMMIT, DatabaseNow, json_text
+from farm.storage.autocommit import AUTOCOMMIT
+from farm.storage.columns import json_text
 from farm.storage.database_errors import first_line, postgresql_error, sqlite_error
+from farm.storage.rows import database_now
 from farm.storage.sql_caches import SqlTimingCaches
 from farm.storage.sql_engines import SqlEngineFiles
 from farm.storage.sql_fleet import SqlFleetCatalog
@@ -42,10 +44,14 @@ _READS_ONLY = "farm_reads_only"
 
 
 class SqlTransaction:
-    """One transaction and the stores that write in it."""
+    """One transaction and the stores that write in it.
+
+    Attributes:
+        connection: for statements about the database itself.
+    """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self.connection = connection
         self.models = SqlModelCatalog(connection)
         self.fleet = SqlFleetCatalog(connection)
         self.jobs = SqlJobLedger(connection)
@@ -57,7 +63,7 @@ class SqlTransaction:
 
     def now(self) -> datetime:
         """The database's clock."""
-        return self._connection.execute(select(DatabaseNow())).scalar_one()
+        return database_now(self.connection)
 
 
 class SqlDatabase:

@@ -15,12 +15,18 @@ from farm.storage.columns import DatabaseNow, storable_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection, Row, Table
 
 #: Of one statement: SQLite takes 32766, PostgreSQL 65535; a shorter list is planned sooner.
 MOST_PARAMETERS = 1000
 T = TypeVar("T")
+
+
+def database_now(connection: Connection) -> datetime:
+    """The database's clock, which is the only one."""
+    return connection.execute(select(DatabaseNow())).scalar_one()
 
 
 def insert_once(connection: Connection, table: Table, **values: Any) -> bool:

@@ -28,13 +28,13 @@ _ALEMBIC = threading.Lock()
 def is_blank(database: SqlDatabase) -> bool:
     """Whether the database has no tables at all, of anybody."""
     with database.reading() as transaction:
-        return not inspect(transaction._connection).get_table_names()
+        return not inspect(transaction.connection).get_table_names()
 
 
 def current_revision(database: SqlDatabase) -> str | None:
     """The migration that the database is on; none for an empty one."""
     with database.reading() as transaction:
-        connection = transaction._connection
+        connection = transaction.connection
         if not inspect(connection).has_table("alembic_version"):
             return None
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
@@ -73,13 +73,13 @@ def missing_sql_roles(database: SqlDatabase) -> list[str]:
         DatabaseUnavailableError: the database can not be reached.
     """
     with database.reading() as transaction:
-        return missing_roles(transaction._connection)
+        return missing_roles(transaction.connection)
 
 
 def _oldest_compatible(database: SqlDatabase) -> str:
     """The oldest release's schema whose code still works on the database's: a farm is upgraded while it runs."""
     with database.reading() as transaction:
-        connection = transaction._connection
+        connection = transaction.connection
         if not inspect(connection).has_table("schema_compatibility"):
             return HEAD + "~"
         found = connection.execute(text("SELECT min(oldest) FROM schema_compatibility")).scalar_one_or_none()

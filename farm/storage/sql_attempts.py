@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Float, and_, bindparam, case, func, insert, literal, select, update
 
 from farm.domain.jobs import AttemptState, JobState, check_attempt_transition, check_job_transition
+from farm.storage.autocommit import is_autocommit, need_not_last
 from farm.storage.claim_statements import is_in
-from farm.storage.columns import NEED_NOT_LAST, AnyText, DatabaseNow, SecondsFromNow, is_autocommit
+from farm.storage.columns import AnyText, DatabaseNow, SecondsFromNow
 from farm.storage.end_statements import END_OF_PHASE, closing, dropping_log, ending, moving, stamps_of
 from farm.storage.fence import check_fence, fence_of, owned
-from farm.storage.job_rows import (
-    attempt_from_row,
-    job_from_row,
-    queue_deadline,
-    request_from_json,
-)
-from farm.storage.rows import failure_values
+from farm.storage.job_rows import attempt_from_row, job_from_row, queue_deadline, request_from_json
+from farm.storage.rows import database_now, failure_values
 from farm.storage.sql_artifacts import note_artifact, noted
 from farm.storage.tables import artifacts, attempts, jobs, log_chunks, worker_targets, workers
 from farm.storage.worker_rows import is_live
@@ -131,7 +127,7 @@ class SqlAttempts:
         moved: dict[str, Any] = {"state": job_state.value}
         moved |= failure_values(failure if job_state is not JobState.SUCCEEDED else None)
         if job_state is JobState.QUEUED:
-            due = self._now() + timedelta(seconds=retry_in_s)
+            due = database_now(self._connection) + timedelta(seconds=retry_in_s)
             moved |= {"not_before": due, **self._begins_to_wait(attempt, due, elsewhere)}
         ended = {
             "state": state.value,
@@ -197,7 +193,7 @@ class SqlAttempts:
         return [(job, self.attempts(job.id)[-1]) for job in found]
 
     def crashes(self, job_id: str) -> int:
-        """How many of a job's attempts died by a signal or fell silent."""
+        """How many of a job's attempts died by a signal, or killed their worker."""
         query = select(func.count()).where(attempts.c.job_id == job_id, attempts.c.is_crash)
         return int(self._connection.execute(query).scalar_one())
 
@@ -211,7 +207,7 @@ class SqlAttempts:
                 worker_targets.c.device_type_id == row.device_type_id,
                 worker_targets.c.toolchain_id == row.toolchain_id,
                 workers.c.device_uuid != attempt.device_uuid,
-                is_live(self._now()),
+                is_live(database_now(self._connection)),
             )
             .limit(1)
         )
@@ -221,13 +217,10 @@ class SqlAttempts:
             "avoid_device": attempt.device_uuid if has_others else "",
         }
 
-    def _now(self) -> datetime:
-        return self._connection.execute(select(DatabaseNow())).scalar_one()
-
 
 @cache
 def _renewing(is_alone: bool) -> Update:
     """Built once: building a statement takes longer than running it."""
     until = SecondsFromNow(bindparam("lease_s", type_=Float))
-    answer = [jobs.c.cancel_requested_at, *([NEED_NOT_LAST] if is_alone else [])]
+    answer = [jobs.c.cancel_requested_at, *need_not_last(is_alone=is_alone)]
     return owned().values(lease_until=until).returning(*answer)

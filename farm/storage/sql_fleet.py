@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, and_, bindparam, delete, or_, select, update
 
 from farm.domain.digests import digest_of_json
+from farm.domain.fleet import Drain
 from farm.domain.targets import Device, DeviceType, ToolchainId
 from farm.domain.toolchains import ToolchainDescription
-from farm.domain.work import Drain
-from farm.storage.columns import NEED_NOT_LAST, DatabaseNow, is_autocommit
+from farm.storage.autocommit import is_autocommit, need_not_last
+from farm.storage.columns import DatabaseNow
 from farm.storage.fleet_rows import device_from_labelled_row, device_type_from_row
 from farm.storage.rows import insert_once
 from farm.storage.tables import (
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Update
 
-    from farm.domain.work import Worker, WorkerRegistration
+    from farm.domain.fleet import Worker, WorkerRegistration
 
 
 class SqlFleetCatalog:
@@ -265,5 +266,5 @@ def _beating(is_alone: bool) -> Update:
         update(workers)
         .where(workers.c.id == bindparam("of_worker"))
         .values(heartbeat_at=DatabaseNow(), stopped_at=None, died_at=None)
-        .returning(reason, *([NEED_NOT_LAST] if is_alone else []))
+        .returning(reason, *need_not_last(is_alone=is_alone))
     )

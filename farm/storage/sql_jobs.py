@@ -9,7 +9,7 @@ from sqlalchemy import desc, select, update
 from farm.domain.errors import ConflictError
 from farm.domain.jobs import JobState
 from farm.domain.work import WantedJob
-from farm.storage.job_rows import job_from_row, queue_deadline, request_as_json
+from farm.storage.job_rows import job_from_row
 from farm.storage.rows import full_id
 from farm.storage.sql_attempts import SqlAttempts
 from farm.storage.sql_claims import SqlClaims
@@ -53,29 +53,6 @@ class SqlJobLedger(
         """
         (job,) = self.add_all([WantedJob(spec, request, position, user)])
         return job
-
-    def widen(self, job: Job, request: JobRequest, user: str | None = None) -> bool:
-        """Gives a job that still waits another request, such as one with more batch sizes.
-
-        Args:
-            job: as it was read in this transaction.
-            request: what it is to do from now on.
-            user: who pays for it from now on; as before if none.
-
-        Returns:
-            False if it no longer waits, and nothing was changed.
-        """
-        changed = self._connection.execute(
-            update(jobs)
-            .where(jobs.c.id == job.id, jobs.c.state == "QUEUED")
-            .values(
-                request=request_as_json(request),
-                priority=request.priority,
-                queue_deadline_at=queue_deadline(self._now(), request),
-                **({} if user is None else {"user_name": user}),
-            )
-        )
-        return bool(changed.rowcount == 1)
 
     def get(self, job_id: str) -> Job:
         """A job by its id or the id's beginning.

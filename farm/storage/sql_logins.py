@@ -54,7 +54,7 @@ def login_of(database: SqlDatabase) -> Login | None:
     if database.engine.dialect.name != "postgresql":
         return None
     with database.reading() as transaction:
-        connection = transaction._connection
+        connection = transaction.connection
         owns = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'jobs'::regclass"
         is_operator = _is_so(connection, owns)
         refused = [

@@ -20,7 +20,7 @@ from farm.storage.job_rows import (
     queue_deadline,
     request_as_json,
 )
-from farm.storage.rows import portions
+from farm.storage.rows import database_now, portions
 from farm.storage.sql_fleet import SqlFleetCatalog
 from farm.storage.tables import artifacts, attempts, cells, jobs, submissions
 
@@ -44,6 +44,8 @@ class SqlManyJobs:
     Rows are locked and inserted in the order of what makes jobs the same: two submissions wait for each
     other, but never in a circle.
     """
+
+    _moment: datetime | None = None
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -95,7 +97,7 @@ class SqlManyJobs:
         """Gives jobs that still wait another request, and user to pay."""
         if not changes:
             return
-        now = self._now()
+        now = database_now(self._connection)
         self._connection.execute(
             _widening(),
             [
@@ -191,13 +193,8 @@ class SqlManyJobs:
     def _added_at(self) -> datetime:
         """One moment for all jobs that a transaction adds, so that `position` decides their order."""
         if self._moment is None:
-            self._moment = self._now()
+            self._moment = database_now(self._connection)
         return self._moment
-
-    _moment: datetime | None = None
-
-    def _now(self) -> datetime:
-        return self._connection.execute(select(DatabaseNow())).scalar_one()
 
 
 def _values(

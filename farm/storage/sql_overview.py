@@ -10,13 +10,8 @@ from farm.domain.overview import Rivals, TargetLoad
 from farm.storage.claim_statements import is_in
 from farm.storage.columns import DatabaseNow
 from farm.storage.fleet_rows import target_from_rows
-from farm.storage.tables import (
-    device_types,
-    jobs,
-    toolchains,
-    worker_targets,
-    workers,
-)
+from farm.storage.rows import database_now
+from farm.storage.tables import device_types, jobs, toolchains, worker_targets, workers
 from farm.storage.worker_rows import is_live, takes_nothing
 
 if TYPE_CHECKING:
@@ -39,7 +34,7 @@ class SqlOverview:
 
     def loads(self) -> list[TargetLoad]:
         """Every target that has jobs which have not ended, or live workers; the longest wait first."""
-        now: datetime = self._connection.execute(select(DatabaseNow())).scalar_one()
+        now = database_now(self._connection)
         waiting = self._of_jobs("QUEUED", func.min(jobs.c.not_before))
         running = self._of_jobs("RUNNING", func.min(jobs.c.not_before))
         live = self._of_workers(now)
@@ -118,10 +113,7 @@ class SqlOverview:
         query: Select[Any] = (
             select(worker_targets.c.device_type_id, worker_targets.c.toolchain_id, func.count())
             .join(workers, workers.c.id == worker_targets.c.worker_id)
-            .where(
-                is_live(now),
-                *conditions,
-            )
+            .where(is_live(now), *conditions)
             .group_by(worker_targets.c.device_type_id, worker_targets.c.toolchain_id)
         )
         return {

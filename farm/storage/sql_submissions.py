@@ -9,14 +9,9 @@ from sqlalchemy import desc, func, insert, select, update
 from farm.domain.identifiers import new_id
 from farm.domain.work import Cell, Submission
 from farm.storage.columns import DatabaseNow
-from farm.storage.job_rows import (
-    cell_from_row,
-)
+from farm.storage.job_rows import cell_from_row
 from farm.storage.rows import full_id, portions
-from farm.storage.tables import (
-    cells,
-    submissions,
-)
+from farm.storage.tables import cells, submissions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

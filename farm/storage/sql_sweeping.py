@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, func, literal_column, select, update
 
 from farm.domain.fairness import decayed
+from farm.domain.jobs import AVOID_DEVICE_S
 from farm.domain.work import WakeUp
 from farm.storage.claim_statements import is_in
-from farm.storage.columns import DatabaseNow
 from farm.storage.fleet_rows import target_from_row
 from farm.storage.job_rows import job_from_row
-from farm.storage.rows import failure_values, insert_once
+from farm.storage.rows import database_now, failure_values, insert_once
 from farm.storage.tables import (
     attempts,
     device_types,
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 #: Wake-ups of one target at a time: what more workers could take is told the next time.
 _MOST_WAKE_UPS = 64
 _MOST_CHARGED = 1000
-#: After so long a job goes to the device that failed it too.
-_AVOID_S = 30.0
 
 
 class SqlSweeping:
@@ -54,7 +52,7 @@ class SqlSweeping:
         Args:
             targets: only for these; none for all.
         """
-        now = self._now()
+        now = database_now(self._connection)
         runs = jobs.alias("runs")
         idle = (
             select(worker_targets.c.device_type_id, worker_targets.c.toolchain_id, func.count().label("idle"))
@@ -94,12 +92,14 @@ class SqlSweeping:
     def overdue(self) -> list[Job]:
         """Jobs that have waited for longer than they may."""
         # Asked for first: a clock that runs on while a statement does is of no use to an index.
-        query = select(jobs).where(is_in(jobs, "QUEUED"), jobs.c.queue_deadline_at < self._now())
+        query = select(jobs).where(
+            is_in(jobs, "QUEUED"), jobs.c.queue_deadline_at < database_now(self._connection)
+        )
         return [job_from_row(row) for row in self._connection.execute(query)]
 
     def give_up(self, job: Job, failure: Failure) -> bool:
         """Fails a job that still waits beyond its time; false if it does not."""
-        now = self._now()
+        now = database_now(self._connection)
         changed = self._connection.execute(
             update(jobs)
             .where(jobs.c.id == job.id, is_in(jobs, "QUEUED"), jobs.c.queue_deadline_at < now)
@@ -109,7 +109,7 @@ class SqlSweeping:
 
     def forgive_devices(self) -> int:
         """Lets the devices that failed a job have it again, where no other one took it in time."""
-        earliest = self._now() - timedelta(seconds=_AVOID_S)
+        earliest = database_now(self._connection) - timedelta(seconds=AVOID_DEVICE_S)
         changed = self._connection.execute(
             update(jobs)
             .where(
@@ -137,7 +137,7 @@ class SqlSweeping:
             took[row.user_name] = took.get(row.user_name, 0.0) + max(device_s, 0.0)
         # In one order for all: two who charge at once wait for each other's users, but never in a circle.
         for user in sorted(took):
-            self._charge(user, took[user], self._now())
+            self._charge(user, took[user], database_now(self._connection))
         if rows:
             self._connection.execute(
                 update(attempts).where(attempts.c.id.in_([row.id for row in rows])).values(is_charged=True)
@@ -155,6 +155,3 @@ class SqlSweeping:
             .where(user_usage.c.user_name == user)
             .values(device_s=left + device_s, updated_at=now)
         )
-
-    def _now(self) -> datetime:
-        return self._connection.execute(select(DatabaseNow())).scalar_one()

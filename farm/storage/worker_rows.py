@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, and_, exists, or_, select
 
-from farm.domain.work import Worker
-from farm.storage.columns import DatabaseNow
+from farm.domain.fleet import LEAVING, WORKER_SILENCE_S, Worker
 from farm.storage.fleet_rows import device_from_labelled_row, target_from_row
+from farm.storage.rows import database_now
 from farm.storage.tables import (
     device_types,
     devices,
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
     from farm.domain.targets import Target
-
-#: A worker whose last heartbeat is older is taken for dead.
-WORKER_SILENCE_S = 30
-#: Why a worker takes nothing new that nobody has drained.
-LEAVING = "it was told to stop"
 
 
 def is_live(now: datetime) -> ColumnElement[bool]:
@@ -49,7 +44,7 @@ def takes_nothing() -> ColumnElement[bool]:
 
 def all_workers(connection: Connection) -> list[Worker]:
     """Every worker, the live ones first."""
-    now = connection.execute(select(DatabaseNow())).scalar_one()
+    now = database_now(connection)
     served: dict[str, list[Target]] = {}
     query_targets = (
         select(worker_targets.c.worker_id, device_types, toolchains.c.name, toolchains.c.version)

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from farm.domain.jobs import JobState
 from farm.services.attempts import release_attempt
-from tests.behaviours.given import attempts_of, fail, given_a_farm, given_a_running_job
+from tests.behaviours.given import OnAFarm, attempts_of, fail, given_a_running_job
 
 if TYPE_CHECKING:
     from farm.services.ports import Database
 
 
-class AttemptsGivenBackBehaviour:
+class AttemptsGivenBackBehaviour(OnAFarm):
     """Tests of `transaction.jobs.failures` and `transaction.metrics`.
 
     Fixture to give: `database`, an empty one with its schema in place.
     """
-
-    @pytest.fixture(autouse=True)
-    def _farm(self, database: Database) -> None:
-        """A farm with a worker and a model."""
-        given_a_farm(database)
 
     def test_what_was_given_back_is_among_no_failures(self, database: Database) -> None:
         job, attempt = given_a_running_job(database)

@@ -11,9 +11,9 @@ import pytest
 from farm.domain.errors import AttemptSupersededError, NotFoundError
 from farm.domain.jobs import JobState
 from tests.behaviours.given import (
+    OnAFarm,
     claim,
     fail,
-    given_a_farm,
     given_a_finished_job,
     given_a_model,
     given_a_running_job,
@@ -40,15 +40,11 @@ if TYPE_CHECKING:
     from farm.services.ports import Database
 
 
-class EngineFilesBehaviour:
+class EngineFilesBehaviour(OnAFarm):
     """Tests of `transaction.engines`.
 
     Fixture to give: `database`, an empty one with its schema in place.
     """
-
-    @pytest.fixture(autouse=True)
-    def _farm(self, database: Database) -> None:
-        given_a_farm(database)
 
     # Engines.
 

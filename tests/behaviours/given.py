@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from farm.domain.jobs import AttemptState, JobState
 from farm.domain.targets import DeviceKind
 from tests.factories import (
@@ -25,12 +27,21 @@ if TYPE_CHECKING:
     from farm.domain.models import Model
     from farm.domain.specs import BuildSpec
     from farm.domain.targets import Device
-    from farm.domain.work import Attempt, AttemptOutcome, Job, JobRequest, ModelName
+    from farm.domain.work import Attempt, AttemptOutcome, Cell, Job, JobRequest, ModelName, Submission
     from farm.services.ports import Database
 
 HOUR_S = 3600.0
 #: A lease that is over as it begins.
 OVER_S = -1.0
+#: How attempts may end, and where their jobs go then.
+ENDS = [
+    (AttemptState.SUCCEEDED, JobState.SUCCEEDED),
+    (AttemptState.FAILED, JobState.FAILED),
+    (AttemptState.TIMED_OUT, JobState.FAILED),
+    (AttemptState.LOST, JobState.QUEUED),
+    (AttemptState.FAILED, JobState.QUEUED),
+    (AttemptState.CANCELLED, JobState.CANCELLED),
+]
 
 
 def given_a_farm(database: Database) -> ModelName:
@@ -38,6 +49,15 @@ def given_a_farm(database: Database) -> ModelName:
     with database.transaction() as transaction:
         transaction.fleet.register(a_worker())
     return given_a_model(database, a_model(), "resnet")
+
+
+class OnAFarm:
+    """Behaviours that begin with a farm."""
+
+    @pytest.fixture(autouse=True)
+    def name(self, database: Database) -> ModelName:
+        """A farm with a worker and a model; the model's name."""
+        return given_a_farm(database)
 
 
 def given_a_model(database: Database, model: Model, name: str) -> ModelName:
@@ -73,6 +93,22 @@ def given_a_queued_job(
     later()
     with database.transaction() as transaction:
         return transaction.jobs.add(spec or a_build_spec(), request or a_job_request())
+
+
+def given_a_submission(
+    database: Database,
+    name: ModelName,
+    cells: list[Cell],
+    *,
+    user: str = "ada",
+    tags: dict[str, str] | None = None,
+) -> Submission:
+    """What a user asked for, cell by cell."""
+    later()
+    with database.transaction() as transaction:
+        return transaction.jobs.add_submission(
+            name=name, user=user, tags=tags or {}, cells=cells, request={"model": name.name}
+        )
 
 
 def claim(

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from farm.domain.jobs import JobState
 from farm.domain.targets import DeviceKind
 from tests.behaviours.given import (
     HOUR_S,
+    OnAFarm,
     attempts_of,
     claim,
     fail,
     get_job,
     given_a_cpu_worker,
-    given_a_farm,
     given_a_queued_job,
     given_a_running_job,
     given_a_second_device,
@@ -37,16 +35,11 @@ if TYPE_CHECKING:
     from farm.services.ports import Database
 
 
-class JobTurnsBehaviour:
+class JobTurnsBehaviour(OnAFarm):
     """Tests of `transaction.jobs`.
 
     Fixture to give: `database`, an empty one with its schema in place.
     """
-
-    @pytest.fixture(autouse=True)
-    def _farm(self, database: Database) -> None:
-        """A farm with a worker and a model."""
-        given_a_farm(database)
 
     # Whom to wake.
 

@@ -10,37 +10,32 @@ from farm.domain.errors import ConflictError
 from farm.domain.jobs import JobState
 from farm.domain.work import Cell, Disposition, FollowUp, WantedJob
 from tests.behaviours.given import (
+    OnAFarm,
     attempts_of,
     claim,
     fail,
     get_job,
     given_a_failed_job,
-    given_a_farm,
     given_a_finished_job,
     given_a_queued_job,
     given_a_running_job,
+    given_a_submission,
     later,
 )
 from tests.factories import a_benchmark_request, a_build_spec, a_job_request
 
 if TYPE_CHECKING:
-    from farm.domain.specs import BuildSpec
     from farm.domain.work import Job, ModelName, Submission
     from farm.services.ports import Database
 
 SPECS = [a_build_spec(salt=salt) for salt in "abc"]
 
 
-class SharedJobsBehaviour:
+class SharedJobsBehaviour(OnAFarm):
     """Tests of `transaction.jobs` and of `transaction.engines.find_all`.
 
     Fixture to give: `database`, an empty one with its schema in place.
     """
-
-    @pytest.fixture(autouse=True)
-    def name(self, database: Database) -> ModelName:
-        """A farm with a worker and a model; the model's name."""
-        return given_a_farm(database)
 
     # Many at once.
 
@@ -206,11 +201,8 @@ class SharedJobsBehaviour:
 
 def submitted(database: Database, name: ModelName, *jobs: Job, user: str = "ada") -> Submission:
     """A submission with a cell for each of some jobs."""
-    specs: list[tuple[BuildSpec, str]] = [(job.spec, job.id) for job in jobs]
-    cells = [Cell(at, spec, Disposition.SHARED, job_id) for at, (spec, job_id) in enumerate(specs)]
-    later()
-    with database.transaction() as transaction:
-        return transaction.jobs.add_submission(name=name, user=user, tags={}, cells=cells, request={})
+    cells = [Cell(at, job.spec, Disposition.SHARED, job.id) for at, job in enumerate(jobs)]
+    return given_a_submission(database, name, cells, user=user)
 
 
 def beyond(database: Database, submission: Submission, job: Job) -> FollowUp:

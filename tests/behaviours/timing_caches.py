@@ -9,7 +9,7 @@ import pytest
 
 from farm.domain.jobs import AttemptState, JobState
 from farm.domain.timing_caches import CacheKey, Merge, cache_key
-from tests.behaviours.given import given_a_farm, given_a_model, given_a_running_job, later
+from tests.behaviours.given import OnAFarm, given_a_model, given_a_running_job, later
 from tests.factories import a_build_spec, a_cache_use, a_digest, a_model, a_target, a_toolchain_id, a_worker
 from tests.factories import a_toolchain as the_toolchain
 
@@ -24,15 +24,11 @@ KEY = cache_key(a_build_spec())
 OLD, NEW, OTHER = a_digest("old"), a_digest("new"), a_digest("other")
 
 
-class TimingCachesBehaviour:
+class TimingCachesBehaviour(OnAFarm):
     """Tests of `transaction.caches`.
 
     Fixture to give: `database`, an empty one with its schema in place.
     """
-
-    @pytest.fixture(autouse=True)
-    def _farm(self, database: Database) -> None:
-        given_a_farm(database)
 
     # Swapping.
 

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.behaviours.given import given_a_farm, given_a_queued_job
+from tests.behaviours.given import OnAFarm, given_a_queued_job
 
 if TYPE_CHECKING:
-    from farm.domain.work import Worker
+    from farm.domain.fleet import Worker
     from farm.services.ports import Database
 
 
-class WorkerStatesBehaviour:
+class WorkerStatesBehaviour(OnAFarm):
     """Tests of `transaction.fleet`.
 
     Fixture to give: `database`, an empty one with its schema in place.
     """
-
-    @pytest.fixture(autouse=True)
-    def _farm(self, database: Database) -> None:
-        """A farm with a worker and a model."""
-        given_a_farm(database)
 
     def test_a_worker_that_leaves_lives_and_is_counted_on_by_nobody(self, database: Database) -> None:
         given_a_queued_job(database)

@@ -77,6 +77,7 @@ class Attempts(JobRows):
         check_job_transition(JobState.RUNNING, job_state)
         self._fence(attempt)
         now, recorded = self._now(), recorded_failure(failure)
+        due = now + timedelta(seconds=retry_in_s if job_state is JobState.QUEUED else 0.0)
         if job_state is JobState.QUEUED:
             job = self.get(attempt.job_id)
             has_others = elsewhere and any(
@@ -85,7 +86,7 @@ class Attempts(JobRows):
             )
             self._change(
                 job.id,
-                queue_deadline_at=queue_deadline(now + timedelta(seconds=retry_in_s), job.request),
+                queue_deadline_at=queue_deadline(due, job.request),
                 avoid_device=attempt.device_uuid if has_others else "",
             )
         self._change(
@@ -93,7 +94,7 @@ class Attempts(JobRows):
             state=job_state,
             lease_until=None,
             finished_at=now if job_state.is_terminal else None,
-            not_before=now + timedelta(seconds=retry_in_s),
+            not_before=due,
             failure=None if job_state is JobState.SUCCEEDED else recorded,
         )
         row = self._tables.attempts[attempt.id]

@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from farm.domain.fleet import LEAVING, WORKER_SILENCE_S, Drain, Worker
 from farm.domain.jobs import JobState
 from farm.domain.targets import Target
-from farm.domain.work import Drain, Worker
-from tests.fakes.tables import WORKER_SILENCE_S, Tables, WorkerRow
+from tests.fakes.tables import Tables, WorkerRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from farm.domain.fleet import WorkerRegistration
     from farm.domain.targets import Device, DeviceType, ToolchainId
     from farm.domain.toolchains import ToolchainDescription
-    from farm.domain.work import WorkerRegistration
 
 
 class InMemoryFleetCatalog:
@@ -148,5 +148,5 @@ class InMemoryFleetCatalog:
             is_live=is_live,
             current_job=running[-1] if running and is_live else "",
             name=registration.name,
-            drain_reason=drain.reason if drain else "it was told to stop" if row.is_leaving else "",
+            drain_reason=drain.reason if drain else LEAVING if row.is_leaving else "",
         )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from farm.domain.errors import ConflictError
 from farm.domain.identifiers import new_id
-from farm.domain.jobs import JobState, check_job_transition
+from farm.domain.jobs import AVOID_DEVICE_S, JobState, check_job_transition
 from farm.domain.work import Job
 from tests.fakes.job_rows import JobRows, queue_deadline, recorded_failure, same_work
 from tests.fakes.tables import JobRow
@@ -53,16 +53,6 @@ class Jobs(JobRows):
         self._tables.jobs[job.id] = JobRow(job, position)
         return job
 
-    def widen(self, job: Job, request: JobRequest, user: str | None = None) -> bool:
-        """Only a job that still waits takes another request."""
-        if self.get(job.id).state is not JobState.QUEUED:
-            return False
-        changes: dict[str, Any] = {} if user is None else {"user": user}
-        self._change(
-            job.id, request=request, queue_deadline_at=queue_deadline(self._now(), request), **changes
-        )
-        return True
-
     def jobs(self, *, states: Sequence[JobState] = (), limit: int = 1000) -> list[Job]:
         """Newest first."""
         found = [row.job for row in self._tables.jobs.values() if not states or row.job.state in states]
@@ -92,7 +82,7 @@ class Jobs(JobRows):
 
     def forgive_devices(self) -> int:
         """Lets the devices that failed a job have it again."""
-        earliest = self._now() - timedelta(seconds=30)
+        earliest = self._now() - timedelta(seconds=AVOID_DEVICE_S)
         forgiven = [
             row.job
             for row in self._tables.jobs.values()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from farm.domain.jobs import JobState
+from tests.fakes.job_rows import queue_deadline
 from tests.fakes.jobs import Jobs
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ class SharedJobs(Jobs):
     def widen_all(self, changes: Sequence[tuple[Job, JobRequest, str]]) -> None:
         """Gives jobs that still wait another request, and user to pay."""
         for job, request, user in changes:
-            self.widen(job, request, user)
+            if self.get(job.id).state is JobState.QUEUED:
+                until = queue_deadline(self._now(), request)
+                self._change(job.id, request=request, queue_deadline_at=until, user=user)
 
     def get_all(self, job_ids: Sequence[str]) -> dict[str, Job]:
         """By their whole ids."""

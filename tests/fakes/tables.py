@@ -10,15 +10,12 @@ if TYPE_CHECKING:
 
     from farm.domain.digests import Digest
     from farm.domain.filing import Engine, SigningKey
+    from farm.domain.fleet import Drain, WorkerRegistration
     from farm.domain.models import Model
     from farm.domain.targets import Device, DeviceType, ToolchainId
     from farm.domain.timing_caches import CacheKey, CacheUse, FiledCache
     from farm.domain.toolchains import ToolchainDescription
-    from farm.domain.work import Attempt, Drain, FollowUp, Job, ModelName, Submission, WorkerRegistration
-
-
-#: A worker that says nothing for longer counts as lost.
-WORKER_SILENCE_S = 30
+    from farm.domain.work import Attempt, FollowUp, Job, ModelName, Submission
 
 
 @dataclass

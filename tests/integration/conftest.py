@@ -1,8 +1,10 @@
-"""Servers for integration tests: one of each for the whole session, a fresh database for every test."""
+"""Servers and farms for integration tests: one server of each for the whole session, a fresh database for every test."""
 
 from __future__ import annotations
 
 import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,11 +13,12 @@ from sqlalchemy import text
 from farm.storage import tables
 from farm.storage.database import SqlDatabase
 from farm.storage.schema import upgrade
+from tests.fake_toolchain.harness import FarmOfTest, farm_of_test
 from tests.services import PostgresServer, RedisServer, S3Server
+from workers.interpreters import Interpreter, probe_interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +93,19 @@ def database(request: pytest.FixtureRequest) -> SqlDatabase:
     if request.param == "sqlite":
         return request.getfixturevalue("sqlite_database")  # type: ignore[no-any-return]
     return request.getfixturevalue("postgres_database")  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
+    """This interpreter, which has ONNX Runtime."""
+    return probe_interpreter(Path(sys.executable), tmp_path_factory.mktemp("probe"))
+
+
+@pytest.fixture
+def place(tmp_path: Path, own: Interpreter) -> Iterator[FarmOfTest]:
+    """An embedded farm of one host with nothing in it, and a fake toolchain beside."""
+    with farm_of_test(tmp_path, own) as made:
+        yield made
 
 
 def empty(database: SqlDatabase) -> None:

@@ -29,6 +29,7 @@ from farm.storage.database import SqlDatabase
 from farm.storage.schema import HEAD, current_revision
 from tests.behaviours.given import given_a_farm
 from tests.factories import a_digest
+from tests.rights import without_rights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -293,22 +294,3 @@ def test_every_fault_of_opening_is_the_farms_own(settings: Settings) -> None:
     settings.sqlite_path.write_bytes(os.urandom(10_000))
     with pytest.raises(FarmError, match="damaged or no database"):
         open_farm(settings)
-
-
-@contextmanager
-def without_rights(*folders: Path) -> Iterator[None]:
-    """In the block the folders can not be written: root becomes somebody else, others take their own rights."""
-    if os.geteuid() == 0:
-        os.seteuid(65534)
-        try:
-            yield
-        finally:
-            os.seteuid(0)
-        return
-    for folder in folders:
-        folder.chmod(0o555)
-    try:
-        yield
-    finally:
-        for folder in folders:
-            folder.chmod(0o755)

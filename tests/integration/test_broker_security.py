@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,6 @@ from tests.factories import a_target
 from tests.fake_toolchain.harness import farm_of_test, settings_in
 from tests.server_process import _free_port
 from tests.services import RedisServer
-from workers.interpreters import probe_interpreter
 from workers.queues import CeleryQueue, new_celery_app
 
 if TYPE_CHECKING:
@@ -31,12 +29,6 @@ if TYPE_CHECKING:
 RULES = (Path(__file__).parents[2] / "deploy" / "redis" / "farm.acl").read_text().split()
 PASSWORD = "p@ss/w:rd?"  # noqa: S105 - of a server that lives for one test
 WAKE_UP = WakeUp(a_target(), "j-0000000000")
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    """This interpreter, which has ONNX Runtime."""
-    return probe_interpreter(Path(sys.executable), tmp_path_factory.mktemp("probe"))
 
 
 def broker_url(url: str, folder: Path, password: str = PASSWORD) -> str:

@@ -73,7 +73,7 @@ def test_a_farm_works_over_tls_with_the_fleets_own_authority(
     upgrade(made)
     check_schema(made)
     with made.reading() as transaction:
-        raw = transaction._connection.connection.driver_connection
+        raw = transaction.connection.connection.driver_connection
         assert raw is not None
         assert raw.pgconn.ssl_in_use
     made.close()

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import pytest
 
 from farm.bootstrap import open_trusted_keys
 from farm.domain.jobs import AttemptState, JobState
 from farm.services.drains import resume_workers
 from farm.services.trust import check_engine
-from tests.fake_toolchain.harness import FarmOfTest, farm_of_test, wait_until
+from tests.fake_toolchain.harness import FarmOfTest, wait_until
 from workers import consumer
-from workers.interpreters import probe_interpreter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import pytest
 
     from workers.agent import RunningWorker
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[FarmOfTest]:
-    """A farm of one host."""
-    with farm_of_test(tmp_path, probe_interpreter(Path(sys.executable), tmp_path / "probe")) as made:
-        yield made
 
 
 def revoke_every_key(place: FarmOfTest) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,24 +15,10 @@ from farm.domain.jobs import FailureClass, JobKind
 from farm.services.trust import check_engine
 from farm.storage.database import SqlDatabase
 from farm.storage.signing import make_signer
-from tests.fake_toolchain.harness import FarmOfTest, farm_of_test, settings_in
-from workers.interpreters import Interpreter, probe_interpreter
+from tests.fake_toolchain.harness import FarmOfTest, settings_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    """This interpreter, which has ONNX Runtime."""
-    return probe_interpreter(Path(sys.executable), tmp_path_factory.mktemp("probe"))
-
-
-@pytest.fixture
-def place(tmp_path: Path, own: Interpreter) -> Iterator[FarmOfTest]:
-    """A farm of one host."""
-    with farm_of_test(tmp_path, own) as made:
-        yield made
+    from pathlib import Path
 
 
 def execute(place: FarmOfTest, statement: str, **values: Any) -> None:
@@ -146,7 +130,7 @@ def test_a_farm_of_the_release_before_gets_its_key_when_it_is_opened_again(tmp_p
     first = open_farm(settings_in(tmp_path))
     (tmp_path / "signing.key").unlink()
     with first.database.transaction() as transaction:
-        transaction._connection.execute(text("DELETE FROM signing_keys"))  # type: ignore[attr-defined]
+        transaction.connection.execute(text("DELETE FROM signing_keys"))  # type: ignore[attr-defined]
     farm = open_farm(settings_in(tmp_path))
     assert open_signer(farm).public_key.id in open_trusted_keys(farm)
     with farm.database.reading() as transaction:

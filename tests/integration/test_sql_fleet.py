@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 
+from farm.domain.fleet import WORKER_SILENCE_S
 from farm.storage import tables
-from farm.storage.worker_rows import WORKER_SILENCE_S
 from tests.behaviours.given import (
     claim,
     given_a_farm,

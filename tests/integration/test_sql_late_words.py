@@ -21,8 +21,6 @@ from tests.factories import (
 if TYPE_CHECKING:
     from farm.storage.database import SqlDatabase
 
-    pass
-
 
 def test_tainted_runs_are_in_the_history_only_when_asked_for(database: SqlDatabase) -> None:
     given_a_farm(database)

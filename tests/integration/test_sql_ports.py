@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.behaviours.attempts import AttemptsBehaviour
 from tests.behaviours.attempts_given_back import AttemptsGivenBackBehaviour
 from tests.behaviours.engine_files import EngineFilesBehaviour
 from tests.behaviours.job_ledger import JobLedgerBehaviour
@@ -9,6 +10,7 @@ from tests.behaviours.job_turns import JobTurnsBehaviour
 from tests.behaviours.model_catalog import ModelCatalogBehaviour
 from tests.behaviours.shared_jobs import SharedJobsBehaviour
 from tests.behaviours.signing_keys import SigningKeysBehaviour
+from tests.behaviours.submissions import SubmissionsBehaviour
 from tests.behaviours.timing_caches import TimingCachesBehaviour
 from tests.behaviours.worker_states import WorkerStatesBehaviour
 
@@ -17,8 +19,16 @@ class TestModelCatalog(ModelCatalogBehaviour):
     """`SqlModelCatalog`."""
 
 
+class TestSubmissions(SubmissionsBehaviour):
+    """`SqlSubmissions`."""
+
+
 class TestJobLedger(JobLedgerBehaviour):
     """`SqlJobLedger`."""
+
+
+class TestAttempts(AttemptsBehaviour):
+    """`SqlClaims` and `SqlAttempts`."""
 
 
 class TestSharedJobs(SharedJobsBehaviour):

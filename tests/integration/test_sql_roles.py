@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,21 +23,15 @@ from farm.storage.tables import metadata
 from tests.fake_toolchain.harness import LEASE_S, FarmOfTest, farm_of_test, settings_in, wait_until
 from tests.services import PostgresServer
 from workers.agent import RunningWorker
-from workers.interpreters import probe_interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from farm.bootstrap import Farm
     from workers.interpreters import Interpreter
 
 ANYTHING = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    """This interpreter, which has ONNX Runtime."""
-    return probe_interpreter(Path(sys.executable), tmp_path_factory.mktemp("probe"))
 
 
 @pytest.fixture
@@ -156,7 +148,7 @@ def test_what_a_role_may_not_do_is_refused_by_the_database(
 ) -> None:
     database = SqlDatabase(logins[role])
     with pytest.raises(DatabaseUnavailableError) as caught, database.transaction() as transaction:
-        transaction._connection.execute(text(statement))
+        transaction.connection.execute(text(statement))
     database.close()
     assert "permission denied" in caught.value.message or "must be owner" in caught.value.message
 
@@ -268,7 +260,7 @@ def test_what_a_user_had_of_the_fleet_is_charged_by_a_worker(roles: Roles) -> No
         def charged() -> Any:
             with roles.reader().database.reading() as transaction:
                 query = text("SELECT device_s FROM user_usage")
-                return transaction._connection.execute(query).scalars().all()
+                return transaction.connection.execute(query).scalars().all()
 
         wait_until(charged)
 

@@ -6,7 +6,6 @@ import io
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,31 +18,14 @@ from tests.fake_toolchain.harness import (
     QUICK,
     ROOT,
     FarmOfTest,
-    farm_of_test,
     is_alive,
     wait_until,
     write_model,
 )
-from workers.interpreters import probe_interpreter
 from workers.queues import TASK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from workers.interpreters import Interpreter
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    """This interpreter, which has ONNX Runtime."""
-    return probe_interpreter(Path(sys.executable), tmp_path_factory.mktemp("probe"))
-
-
-@pytest.fixture
-def place(tmp_path: Path, own: Interpreter) -> Iterator[FarmOfTest]:
-    """An embedded farm with nothing in it."""
-    with farm_of_test(tmp_path, own) as made:
-        yield made
+    from pathlib import Path
 
 
 def test_a_job_that_another_process_submits_wakes_the_running_worker(place: FarmOfTest) -> None:

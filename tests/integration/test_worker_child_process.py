@@ -17,61 +17,14 @@ import pytest
 from farm.domain.errors import ChildCrashedError, DeviceUnavailableError
 from farm.domain.jobs import FailureClass, Phase
 from tests.chaos.disks import fill, no_mounts, small_disk
-from tests.fake_toolchain.harness import ROOT, Fake, is_alive, wait_until
-from workers.child.requests import AttemptRequest, attempt_request_as_json, result_from_json
-from workers.child_process import MAX_LOG_BYTES, ChildEvent, ChildOutcome, ChildProcess
+from tests.fake_toolchain.attempt import Attempt
+from tests.fake_toolchain.harness import ROOT, is_alive, wait_until
+from workers.child.requests import result_from_json
+from workers.child_process import MAX_LOG_BYTES, ChildEvent
 from workers.device_lock import DeviceLock
-from workers.interpreters import code_folder
-from workers.toolchains.toolchain import BuildInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-class Attempt:
-    """One attempt's folder, and a child that builds in it."""
-
-    def __init__(self, folder: Path, *script: str) -> None:
-        self.fake = Fake(folder / "fake", *script)
-        self.folder = folder / "attempt"
-        self.folder.mkdir()
-        (self.folder / "model.onnx").write_bytes(b"a model")
-        self.events: list[ChildEvent] = []
-        self.child: ChildProcess
-        self._code = code_folder(folder)
-
-    def start(self, **options: Any) -> ChildProcess:
-        """Starts the child."""
-        build = BuildInput(self.folder / "model.onnx", self.folder / "engine", "fp32")
-        request = AttemptRequest("fake", "1.0.0", build.engine_path, build)
-        self.child = ChildProcess(
-            options.pop("python", self.fake.python),
-            self.folder,
-            "attempt",
-            attempt_request_as_json(request),
-            code=self._code,
-            environment={},
-            **options,
-        )
-        return self.child
-
-    def end(self, *, deadline_s: float = 60.0, should_stop: Any = lambda: False) -> ChildOutcome:
-        """Supervises it to its end."""
-        outcome = self.child.supervise(
-            deadline_s=deadline_s, should_stop=should_stop, on_tick=self.events.extend
-        )
-        assert not is_alive(self.child.pid)
-        return outcome
-
-    def run(self, **options: Any) -> ChildOutcome:
-        """Start and end."""
-        self.start()
-        return self.end(**options)
-
-    @property
-    def log(self) -> str:
-        """What the child wrote."""
-        return (self.folder / "log.txt").read_text(errors="replace")
 
 
 @pytest.fixture
@@ -285,7 +238,7 @@ _SUPERVISOR = """
 import json, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from tests.integration.test_worker_child_process import Attempt
+from tests.fake_toolchain.attempt import Attempt
 attempt = Attempt(Path(sys.argv[1]), "hang")
 attempt.start()
 if sys.argv[2] == "at once":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,6 @@ from farm.domain.jobs import AttemptState, JobState
 from tests.fake_toolchain.harness import FarmOfTest, farm_of_test, is_alive, settings_in, wait_until
 from workers import leftovers
 from workers.agent import RunningWorker
-from workers.interpreters import probe_interpreter
 from workers.leftovers import DeadWatch
 from workers.offers import offer_of
 
@@ -24,12 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from workers.interpreters import Interpreter
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    """This interpreter, which has ONNX Runtime."""
-    return probe_interpreter(Path(sys.executable), tmp_path_factory.mktemp("probe"))
 
 
 @pytest.fixture

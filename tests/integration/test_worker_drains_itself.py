@@ -4,41 +4,20 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from farm.domain.jobs import AttemptState, JobState
 from farm.domain.targets import DeviceKind, DeviceType
 from tests.fake_nvml import FakeGpu, FakeNvml
-from tests.fake_toolchain.harness import FarmOfTest, farm_of_test, is_alive, wait_until
+from tests.fake_toolchain.harness import FarmOfTest, is_alive, wait_until
 from tests.fake_toolchain.toolchain import DESCRIPTION
 from workers import attempt, presence
 from workers.agent import RunningWorker
-from workers.interpreters import probe_interpreter
 from workers.offers import offer_of
 from workers.presence import DEVICE_LOST
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from workers.interpreters import Interpreter
-
 OTHER = "GPU-of-another-host"
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    """This interpreter, which has ONNX Runtime."""
-    return probe_interpreter(Path(sys.executable), tmp_path_factory.mktemp("probe"))
-
-
-@pytest.fixture
-def place(tmp_path: Path, own: Interpreter) -> Iterator[FarmOfTest]:
-    """An embedded farm with nothing in it."""
-    with farm_of_test(tmp_path, own) as made:
-        yield made
 
 
 @pytest.fixture

@@ -5,42 +5,27 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import sys
 import time
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from farm.domain.identifiers import new_id
 from farm.domain.jobs import AttemptState, JobState
+from farm.settings import DEFAULT_LOCKS
 from tests.fake_toolchain.harness import LEASE_S, FarmOfTest, farm_of_test, is_alive, settings_in, wait_until
 from tests.services import PostgresServer
-from workers.device_lock import DEFAULT_LOCK_FOLDER
-from workers.interpreters import probe_interpreter
 from workers.life_sign import forget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from farm.domain.targets import Device
     from tests.fake_toolchain.harness import WorkerProcess
     from workers.interpreters import Interpreter
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    """This interpreter, which has ONNX Runtime."""
-    return probe_interpreter(Path(sys.executable), tmp_path_factory.mktemp("probe"))
-
-
-@pytest.fixture
-def place(tmp_path: Path, own: Interpreter) -> Iterator[FarmOfTest]:
-    """An embedded farm with nothing in it."""
-    with farm_of_test(tmp_path, own) as made:
-        yield made
 
 
 @contextmanager
@@ -50,7 +35,7 @@ def another_device(place: FarmOfTest) -> Iterator[Device]:
     try:
         yield device
     finally:
-        for lock in DEFAULT_LOCK_FOLDER.glob(f"{device.uuid}*"):
+        for lock in DEFAULT_LOCKS.glob(f"{device.uuid}*"):
             lock.unlink()
 
 

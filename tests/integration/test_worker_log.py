@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from farm.logs import JsonFormatter
-from tests.fake_toolchain.harness import FarmOfTest, farm_of_test, wait_until
-from workers.interpreters import probe_interpreter
+from tests.fake_toolchain.harness import FarmOfTest, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[FarmOfTest]:
-    """A farm of one host."""
-    with farm_of_test(tmp_path, probe_interpreter(Path(sys.executable), tmp_path / "probe")) as made:
-        yield made
 
 
 class Lines(logging.Handler):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,23 +11,17 @@ import redis
 
 from farm.domain.identifiers import new_id
 from farm.domain.jobs import AttemptState, JobState
+from farm.settings import DEFAULT_LOCKS
 from tests.fake_toolchain.harness import FarmOfTest, farm_of_test, settings_in
 from tests.services import RedisServer
-from workers.device_lock import DEFAULT_LOCK_FOLDER
-from workers.interpreters import probe_interpreter
 from workers.queues import TASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from farm.domain.targets import Device
     from workers.interpreters import Interpreter
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    """This interpreter, which has ONNX Runtime."""
-    return probe_interpreter(Path(sys.executable), tmp_path_factory.mktemp("probe"))
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +120,7 @@ def second_device(place: FarmOfTest) -> Iterator[Device]:
     """One of the same type in another machine, as far as the farm can tell."""
     device = replace(place.device, uuid=new_id("CPU-test"))
     yield device
-    for lock in DEFAULT_LOCK_FOLDER.glob(f"{device.uuid}*"):
+    for lock in DEFAULT_LOCKS.glob(f"{device.uuid}*"):
         lock.unlink()
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,18 +11,12 @@ from cli.main import farm as farm_command
 from farm.domain.timing_caches import CacheUse, Merge, cache_key
 from tests.fake_toolchain.harness import FarmOfTest, farm_of_test
 from tests.fake_toolchain.toolchain import CACHE_HEADING
-from workers.interpreters import probe_interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from workers.interpreters import Interpreter
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    """This interpreter, which has ONNX Runtime."""
-    return probe_interpreter(Path(sys.executable), tmp_path_factory.mktemp("probe"))
 
 
 @pytest.fixture

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import pytest
 
 from cli.workers import state_of
 from farm.services.waiting import why_it_waits
-from tests.fake_toolchain.harness import FarmOfTest, farm_of_test, wait_until
+from tests.fake_toolchain.harness import FarmOfTest, wait_until
 from workers.device_lock import DeviceLock
-from workers.interpreters import probe_interpreter
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[FarmOfTest]:
-    """A farm of one host."""
-    with farm_of_test(tmp_path, probe_interpreter(Path(sys.executable), tmp_path / "probe")) as made:
-        yield made
 
 
 def states(place: FarmOfTest) -> dict[str, str]:

@@ -22,7 +22,6 @@ from tests.behaviours.given import (
     attempts_of,
     claim,
     get_job,
-    given_a_farm,
     given_a_queued_job,
     given_a_running_job,
     given_a_second_device,
@@ -37,20 +36,12 @@ from tests.factories import (
     a_returned_cache,
     an_outcome,
 )
-from tests.fakes import InMemoryDatabase
 
 if TYPE_CHECKING:
     from farm.domain.work import Attempt, Job
+    from tests.fakes import InMemoryDatabase
 
 LOG = a_digest("log")
-
-
-@pytest.fixture
-def database() -> InMemoryDatabase:
-    """A farm with a worker and a model."""
-    database = InMemoryDatabase()
-    given_a_farm(database)
-    return database
 
 
 def ask_to_stop(database: InMemoryDatabase, job: Job) -> None:

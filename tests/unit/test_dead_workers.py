@@ -10,7 +10,7 @@ from farm.domain.errors import StoreUnavailableError
 from farm.domain.jobs import AttemptState, FailureClass, JobState, Phase
 from farm.services.attempts import finish_attempt
 from farm.services.dead_workers import Death, bury_dead, keep_lost_logs
-from tests.behaviours.given import attempts_of, claim, get_job, given_a_farm, given_a_running_job
+from tests.behaviours.given import attempts_of, claim, get_job, given_a_running_job
 from tests.factories import a_device, a_digest, a_job_request, an_outcome
 from tests.fakes import InMemoryArtifactStore, InMemoryDatabase
 
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
     from farm.domain.work import Attempt, Job
 
 HOST = a_device().host
-
-
-@pytest.fixture
-def database() -> InMemoryDatabase:
-    """With a model, a toolchain and the worker `w-1`."""
-    made = InMemoryDatabase()
-    given_a_farm(made)
-    return made
 
 
 def given_a_job_in(database: InMemoryDatabase, phase: Phase | None, **request: object) -> tuple[Job, Attempt]:

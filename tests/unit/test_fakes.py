@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.behaviours.artifact_store import ArtifactStoreBehaviour
+from tests.behaviours.attempts import AttemptsBehaviour
 from tests.behaviours.engine_files import EngineFilesBehaviour
 from tests.behaviours.job_ledger import JobLedgerBehaviour
 from tests.behaviours.job_turns import JobTurnsBehaviour
 from tests.behaviours.model_catalog import ModelCatalogBehaviour
 from tests.behaviours.shared_jobs import SharedJobsBehaviour
 from tests.behaviours.signing_keys import SigningKeysBehaviour
+from tests.behaviours.submissions import SubmissionsBehaviour
 from tests.behaviours.timing_caches import TimingCachesBehaviour
 from tests.behaviours.worker_states import WorkerStatesBehaviour
 from tests.fakes import InMemoryArtifactStore, InMemoryDatabase
@@ -53,8 +55,16 @@ class TestInMemoryModelCatalog(ModelCatalogBehaviour):
     """Models and names."""
 
 
+class TestInMemorySubmissions(SubmissionsBehaviour):
+    """Submissions and their cells."""
+
+
 class TestInMemoryJobLedger(JobLedgerBehaviour):
-    """Submissions, jobs and attempts."""
+    """Jobs."""
+
+
+class TestInMemoryAttempts(AttemptsBehaviour):
+    """Attempts, and whose they are."""
 
 
 class TestInMemorySigningKeys(SigningKeysBehaviour):

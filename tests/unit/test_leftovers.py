@@ -11,21 +11,13 @@ import pytest
 from farm.bootstrap import Farm
 from farm.domain.jobs import JobState
 from farm.settings import read_settings
-from tests.behaviours.given import fail, given_a_farm, given_a_running_job
+from tests.behaviours.given import fail, given_a_running_job
 from tests.fakes import InMemoryArtifactStore, InMemoryDatabase
 from tests.fakes.tables import JobRow
 from workers.leftovers import sweep_scratch
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.fixture
-def database() -> InMemoryDatabase:
-    """With a model, a toolchain and a worker."""
-    made = InMemoryDatabase()
-    given_a_farm(made)
-    return made
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from cli.devices import device_document
 from cli.workers import replaced, state_of
-from farm.domain.work import Worker
+from farm.domain.fleet import Worker
 from tests.factories import a_device
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

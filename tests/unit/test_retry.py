@@ -17,8 +17,8 @@ from tests.behaviours.given import (
     given_a_farm,
     given_a_queued_job,
     given_a_running_job,
+    given_a_submission,
 )
-from tests.behaviours.job_ledger import submit
 from tests.factories import a_build_spec
 from tests.fakes import InMemoryDatabase
 
@@ -39,7 +39,7 @@ def name(database: InMemoryDatabase) -> ModelName:
 
 def asked(database: InMemoryDatabase, name: ModelName, job: Job) -> Submission:
     """A submission of one cell."""
-    return submit(database, name, [Cell(0, job.spec, Disposition.QUEUED, job.id)])
+    return given_a_submission(database, name, [Cell(0, job.spec, Disposition.QUEUED, job.id)])
 
 
 def as_before(request: JobRequest) -> JobRequest:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from farm.domain.accuracy import Thresholds, VerificationSpec
 from farm.domain.jobs import JobKind, JobState, Phase
 from farm.domain.work import Disposition
@@ -15,23 +13,17 @@ from farm.services.plan import Plan, PlannedCell
 from farm.services.progress import progress_of
 from farm.services.retry import retry_failed
 from farm.services.submit import SubmitOrder, submit_plan
-from tests.behaviours.given import claim, get_job, given_a_farm
+from tests.behaviours.given import claim, get_job
 from tests.factories import a_build_spec, a_digest, a_failure, a_job_request, a_model, an_outcome
-from tests.fakes import InMemoryDatabase
 from tests.fakes.jobs import Jobs
 
 if TYPE_CHECKING:
+    import pytest
+
     from farm.domain.work import Cell, Job, Submission
+    from tests.fakes import InMemoryDatabase
 
 LOG = a_digest("log")
-
-
-@pytest.fixture
-def database() -> InMemoryDatabase:
-    """A farm with a worker and a model."""
-    database = InMemoryDatabase()
-    given_a_farm(database)
-    return database
 
 
 def submit(

@@ -98,9 +98,9 @@ def test_a_new_cell_is_queued(database: InMemoryDatabase) -> None:
 
 
 def test_cells_stand_in_the_order_of_the_plan(database: InMemoryDatabase) -> None:
-    submission = submit(database, precisions=("int8", "fp32", "fp16"))
+    submission = submit(database, precisions=("bf16", "fp32", "fp16"))
     assert [(cell.position, cell.spec.precision) for cell in submission.cells] == [
-        (0, "int8"),
+        (0, "bf16"),
         (1, "fp32"),
         (2, "fp16"),
     ]
@@ -108,7 +108,7 @@ def test_cells_stand_in_the_order_of_the_plan(database: InMemoryDatabase) -> Non
 
 
 def test_jobs_are_taken_in_the_order_of_the_plan(database: InMemoryDatabase) -> None:
-    submission = submit(database, precisions=("int8", "fp32", "fp16", "bf16", "tf32"))
+    submission = submit(database, precisions=("bf16", "fp32", "fp16", "tf32"))
     took = []
     with database.transaction() as transaction:
         for _ in submission.cells:

@@ -12,7 +12,6 @@ from tests.behaviours.given import (
     claim,
     get_job,
     given_a_cpu_worker,
-    given_a_farm,
     given_a_queued_job,
     given_a_running_job,
 )
@@ -26,14 +25,6 @@ from tests.factories import (
     a_target,
 )
 from tests.fakes import InMemoryDatabase, RecordingQueue
-
-
-@pytest.fixture
-def database() -> InMemoryDatabase:
-    """A farm with a worker and a model."""
-    database = InMemoryDatabase()
-    given_a_farm(database)
-    return database
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from farm.settings import read_settings
 from tests.behaviours.given import (
     attempts_of,
     get_job,
-    given_a_farm,
     given_a_queued_job,
     given_a_running_job,
 )
@@ -25,14 +24,6 @@ from workers.sweeper import Sweeper
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.fixture
-def database() -> InMemoryDatabase:
-    """With one live worker, which is idle."""
-    made = InMemoryDatabase()
-    given_a_farm(made)
-    return made
 
 
 @pytest.fixture

@@ -4,33 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from farm.domain.jobs import JobState
 from farm.services.waiting import why_it_waits
 from tests.behaviours.given import (
     claim,
     fail,
     given_a_failed_job,
-    given_a_farm,
     given_a_queued_job,
     given_a_running_job,
     given_a_second_device,
 )
 from tests.factories import a_build_spec, a_job_request
-from tests.fakes import InMemoryDatabase
 
 if TYPE_CHECKING:
     from farm.domain.work import Job
     from farm.services.waiting import Waiting
-
-
-@pytest.fixture
-def database() -> InMemoryDatabase:
-    """With one live worker, which is idle."""
-    made = InMemoryDatabase()
-    given_a_farm(made)
-    return made
+    from tests.fakes import InMemoryDatabase
 
 
 def why(database: InMemoryDatabase, job: Job) -> Waiting:

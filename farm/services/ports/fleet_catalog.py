@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from farm.domain.fleet import Drain, Worker, WorkerRegistration
     from farm.domain.targets import Device, DeviceType, ToolchainId
     from farm.domain.toolchains import ToolchainDescription
-    from farm.domain.work import Drain, Worker, WorkerRegistration
 
 
 class FleetCatalog(Protocol):

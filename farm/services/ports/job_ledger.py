@@ -54,9 +54,6 @@ class JobLedger(Protocol):
     def add(self, spec: BuildSpec, request: JobRequest, position: int = 0, user: str = "") -> Job:
         """Queues a new job; of those queued at one moment the lowest position goes first."""
 
-    def widen(self, job: Job, request: JobRequest, user: str | None = None) -> bool:
-        """Gives a job that still waits another request, and user to pay; false if it no longer waits."""
-
     def get(self, job_id: str) -> Job:
         """A job by its id or the id's beginning. Raises NotFoundError."""
 
@@ -141,7 +138,7 @@ class JobLedger(Protocol):
         """Running jobs whose lease is over: all, or this one if it is among them."""
 
     def crashes(self, job_id: str) -> int:
-        """How many of a job's attempts died by a signal or fell silent."""
+        """How many of a job's attempts died by a signal, or killed their worker."""
 
     def hold(self, job_ids: Sequence[str]) -> None:
         """Keeps jobs as they are to the end of the transaction; waits for whoever is at one."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from farm.domain.work import (
-        WakeUp,
-    )
+    from farm.domain.work import WakeUp
 
 
 class JobQueue(Protocol):

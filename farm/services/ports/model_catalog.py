@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from farm.domain.models import Model
-    from farm.domain.work import (
-        ModelName,
-    )
+    from farm.domain.work import ModelName
 
 
 class ModelCatalog(Protocol):

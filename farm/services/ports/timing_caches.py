@@ -9,9 +9,7 @@ if TYPE_CHECKING:
 
     from farm.domain.digests import Digest
     from farm.domain.timing_caches import CacheKey, CacheUse, FiledCache
-    from farm.domain.work import (
-        Attempt,
-    )
+    from farm.domain.work import Attempt
 
 
 class TimingCaches(Protocol):
