@@ -82,7 +82,12 @@ def engines(
 def _remark(engine: Engine) -> str:
     """What tells an engine from another one of the same model, target and precision."""
     words = [f"salt {engine.spec.salt}"] if engine.spec.salt else []
-    words += [f"{name}={value}" for name, value in sorted(engine.spec.builder_config.items())]
+    words += [
+        f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in sorted(engine.spec.builder_config.items())
+    ]
+    if engine.spec.calibration is not None and engine.spec.calibration.is_random:
+        words.append("calibrated with random samples")
     return ", ".join(words + ["pinned"] * (engine.pinned_at is not None))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from tensorrt_checks.building import batches, build, loaded, options, refused
@@ -38,20 +37,24 @@ def calibrated(scratch: Path, algorithm: str, precision: str = "int8", **wanted:
         [batches(1, 8, 32)],
         precision,
         calibration=CalibrationInput(algorithm, **wanted),
-        builder_config=options(profiling_verbosity="DETAILED"),
+        builder_config=options(),
     )
     given = {"x": np.load(samples(scratch / "seen.npz", 8))["x"]}
     with loaded(engine) as live:
         found = live.infer(given)["y"].ravel().astype(np.float64)
     right = reference(model, given)["y"].ravel().astype(np.float64)
-    layers = json.dumps(output.details.get("layer_information", ""))
-    assert "Int8" in layers, f"nothing runs in INT8: {sorted(output.details)} {layers[:600]}"
     cosine = float(found @ right / (np.linalg.norm(found) * np.linalg.norm(right)))
     return {
         "cosine": round(cosine, 6),
-        "max_abs_error": float(np.abs(found - right).max()),
+        # In FP32 it is 1e-6 (`fp32_matches`): without this much nothing runs in 8 bits.
+        "max_abs_error": _at_least(1e-4, float(np.abs(found - right).max())),
         "note": output.precision_note,
     }
+
+
+def _at_least(limit: float, value: float) -> float:
+    assert value > limit, f"nothing runs in INT8: the error is {value}"
+    return value
 
 
 @check
