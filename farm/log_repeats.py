@@ -6,18 +6,33 @@ import logging
 import re
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from farm.domain.durations import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: `extra` of a line that is tried again and again.
 REPEATS = {"farm_repeats": True}
+#: The event of a line that says that what was away is there again.
+BACK = "database-back"
 #: Libraries that tell of every try to reach a broker.
 _REPEATING = ("celery", "kombu", "amqp", "redis")
 _GAP_S = 60.0
 #: Forgotten then; far more than there are kinds of lines.
 _MOST = 1000
+
+
+@dataclass
+class _Line:
+    """A line that repeats: when it came first, was logged last, came last; how often it was left out since."""
+
+    first: float
+    logged: float
+    latest: float
+    left_out: int = 0
 
 
 class RepeatFilter(logging.Filter):
@@ -30,24 +45,34 @@ class RepeatFilter(logging.Filter):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+        self._seen: dict[tuple[str, str], _Line] = {}
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is logged; if so, with how many were not."""
+        """Whether it is logged; if so, with since when and how often it was not."""
+        if getattr(record, "farm_fields", {}).get("event") == BACK:
+            # Whatever goes away after this is told of at once.
+            with self._lock:
+                self._seen.clear()
+            return True
         of_library = record.levelno >= logging.WARNING and record.name.split(".")[0] in _REPEATING
         if not (of_library or getattr(record, "farm_repeats", False)):
             return True
         key, now = (record.name, re.sub(r"\d+", "#", record.getMessage())), self._clock()
         with self._lock:
-            last, more = self._seen.get(key, (None, 0))
-            if last is not None and now - last < _GAP_S:
-                self._seen[key] = (last, more + 1)
+            line = self._seen.get(key)
+            if line is None or now - line.latest >= _GAP_S:
+                if len(self._seen) >= _MOST:
+                    self._seen.clear()
+                self._seen[key] = _Line(now, now, now)
+                return True
+            line.latest = now
+            if now - line.logged < _GAP_S:
+                line.left_out += 1
                 return False
-            if len(self._seen) >= _MOST:
-                self._seen.clear()
-            self._seen[key] = (now, 0)
-        if more and last is not None:
-            record.msg = f"{record.getMessage()} (and {more} times more in the last {now - last:.0f} s)"
-            record.args = ()
+            left_out, line.left_out, line.logged = line.left_out, 0, now
+        record.msg = (
+            f"{record.getMessage()} (for {duration_text(now - line.first)} now, {left_out} times more)"
+        )
+        record.args = ()
         return True

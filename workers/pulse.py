@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from farm.domain.durations import duration_text
+from farm.log_repeats import BACK
 from farm.logs import fields
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Pulse:
         reason = transaction.fleet.beat(self._worker_id) or own
         if self._missed_since is not None:
             away = duration_text(time.monotonic() - self._missed_since)
-            _log.info("the database answers again, after %s", away, extra=fields("database-back"))
+            _log.info("the database answers again, after %s", away, extra=fields(BACK))
             self._missed_since = None
         self._next = time.monotonic() + PULSE_S
         if reason != self.drain_reason:

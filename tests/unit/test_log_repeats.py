@@ -6,7 +6,8 @@ import logging
 
 import pytest
 
-from farm.log_repeats import REPEATS, RepeatFilter
+from farm.log_repeats import BACK, REPEATS, RepeatFilter
+from farm.logs import fields
 
 
 class Log:
@@ -37,8 +38,7 @@ def test_what_is_said_again_within_a_minute_is_not_logged_and_counted(log: Log) 
         assert log.says(said, "no route", **REPEATS) is None
     log.now += 30
     assert (
-        log.says(said, "no route", **REPEATS)
-        == "the heartbeat failed: no route (and 7 times more in the last 65 s)"
+        log.says(said, "no route", **REPEATS) == "the heartbeat failed: no route (for 1m5s now, 7 times more)"
     )
     assert log.says(said, "no route", **REPEATS) is None
 
@@ -57,3 +57,18 @@ def test_celery_and_kombu_tell_of_a_broker_that_is_away_once_a_minute_too(log: L
     first = "Cannot connect to redis://: refused. Trying again in %.2f seconds... (%d/100)"
     assert log.says(first, 2.0, 1, name="celery.worker.consumer.consumer")
     assert log.says(first, 4.0, 2, name="celery.worker.consumer.consumer") is None
+
+
+def test_what_goes_away_again_after_it_was_back_is_told_of_at_once(log: Log) -> None:
+    said = "the heartbeat failed: %s"
+    log.says(said, "no route", **REPEATS)
+    log.now += 5
+    assert log.says("the database answers again", **fields(BACK))
+    assert log.says(said, "no route", **REPEATS) == "the heartbeat failed: no route"
+
+
+def test_what_was_quiet_for_a_minute_is_told_of_as_new(log: Log) -> None:
+    said = "the heartbeat failed: %s"
+    log.says(said, "no route", **REPEATS)
+    log.now += 61
+    assert log.says(said, "no route", **REPEATS) == "the heartbeat failed: no route"

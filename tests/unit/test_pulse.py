@@ -116,3 +116,14 @@ def test_that_a_worker_leaves_is_noted_once_and_said_again_until_it_is(database:
     pulse.note_drain(database)
     assert not pulse.has_unsaid
     assert drain_reason(database) == "it was told to stop"
+
+
+def test_that_the_database_is_back_is_logged_once(
+    database: InMemoryDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    pulse = Pulse("w-1", NAME)
+    pulse.missed()
+    with caplog.at_level("INFO"):
+        beat(database, pulse)
+        beat(database, pulse)
+    assert [r.getMessage().split(",")[0] for r in caplog.records] == ["the database answers again"]
