@@ -136,6 +136,7 @@ class ChildProcess:
         self,
         *,
         deadline_s: float,
+        allowed_s: float | None = None,
         should_stop: Callable[[], bool],
         on_tick: Callable[[Sequence[ChildEvent]], None],
         phases: PhaseDeadlines | None = None,
@@ -143,7 +144,8 @@ class ChildProcess:
         """Waits for the end, telling `on_tick` several times a second of the newest event of every phase.
 
         `on_tick` runs in a thread of its own: a database that hangs must not keep a child alive beyond its
-        deadline or its lease. Whatever happens, the child and all that it started are gone afterwards.
+        deadline or its lease. Whatever happens, the child and all that it started are gone afterwards. What is said
+        of a deadline is `allowed_s`, of which `deadline_s` is what is left.
         """
         end = time.monotonic() + deadline_s
         stopped = timed_out = too_much = False
@@ -169,7 +171,7 @@ class ChildProcess:
         if stopped:
             return ChildOutcome(None, was_stopped=True)
         if timed_out:
-            return ChildOutcome(None, timeout(deadline_s, self._phase))
+            return ChildOutcome(None, timeout(allowed_s or deadline_s, self._phase))
         if too_much:
             return ChildOutcome(None, runaway_log(self._max_log_bytes, self._phase))
         if excess is not None:

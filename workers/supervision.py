@@ -112,7 +112,7 @@ class Supervision:
                 pass_fds=(lock.fileno(),),
             )
             with ThrottleWatch(visible, lambda: self._journal.phase) as watch, self.presence:
-                outcome = self._supervise(child, self._remaining_s())
+                outcome = self._supervise(child, self._remaining_s(), self._job.request.deadline_s)
             self.throttling = watch.during(Phase.BUILD.value)
         if outcome.failure is not None:
             raise ChildFailedError(outcome.failure)
@@ -176,9 +176,12 @@ class Supervision:
             pass_fds=pass_fds,
         )
 
-    def _supervise(self, child: ChildProcess, deadline_s: float) -> ChildOutcome:
+    def _supervise(
+        self, child: ChildProcess, deadline_s: float, allowed_s: float | None = None
+    ) -> ChildOutcome:
         outcome = child.supervise(
             deadline_s=deadline_s,
+            allowed_s=allowed_s,
             should_stop=self._should_stop,
             on_tick=self._journal.tell_of_child,
             phases=self._phases,
