@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from farm.domain.fleet import Worker
     from farm.domain.overview import Rivals
+    from farm.domain.targets import Target
     from farm.domain.work import Job
     from farm.services.ports import Transaction
 
@@ -69,7 +70,7 @@ def why_it_waits(transaction: Transaction, job_id: str) -> Waiting:
     if job.state is not JobState.QUEUED:
         return Waiting(job, {}, {}, workers, [_not_waiting(transaction, job)])
     taking = [w for w in workers if not w.drain_reason and w.device.uuid != job.avoid_device]
-    rivals = _rivals(transaction, job, taking)
+    rivals, nearest = _rivals(transaction, job, taking)
     shares = transaction.jobs.shares({job.user, *rivals.users})
     mine = shares.get(job.user, Share())
     ahead = {
@@ -101,23 +102,30 @@ def why_it_waits(transaction: Transaction, job_id: str) -> Waiting:
     # Of two users who have had the same the older job goes first, and only the claim knows which that is.
     others = [shares.get(user, Share()).weight for user in rivals.users]
     if taking and is_due and not any(ahead.values()) and mine.weight not in others:
-        is_free = any(not worker.current_job for worker in taking)
+        is_free = any(not worker.current_job for worker in nearest)
         lines.append("it is next" if is_free else "it is next, as soon as one of them is free")
     return Waiting(job, ahead, shares, workers, lines)
 
 
-def _rivals(transaction: Transaction, job: Job, taking: list[Worker]) -> Rivals:
-    """Who competes with a job: whoever waits for any target of a worker, of the worker with the fewest of them.
+def _rivals(transaction: Transaction, job: Job, taking: list[Worker]) -> tuple[Rivals, list[Worker]]:
+    """Who competes with a job, and the workers with whom it is so: those with the fewest rivals, free ones first.
 
-    A worker asks for the jobs of all its targets at once. Without a worker, those of the job's own target compete.
+    A worker asks for the jobs of all its targets at once, so whoever waits for any of them competes. Without a
+    worker, those of the job's own target do.
     """
-    by_targets = {frozenset(worker.targets): worker.id for worker in taking}
-    found = [transaction.jobs.rivals(job, worker_id) for worker_id in by_targets.values()]
+    by_targets: dict[frozenset[Target], list[Worker]] = {}
+    for worker in taking:
+        by_targets.setdefault(frozenset(worker.targets), []).append(worker)
+    found = [(transaction.jobs.rivals(job, alike[0].id), alike) for alike in by_targets.values()]
     if not found:
-        return transaction.jobs.rivals(job)
-    return min(
-        found, key=lambda rivals: rivals.higher_priority + rivals.older_of_user + sum(rivals.users.values())
-    )
+        return transaction.jobs.rivals(job), []
+
+    def order(candidate: tuple[Rivals, list[Worker]]) -> tuple[int, bool]:
+        rivals, alike = candidate
+        count = rivals.higher_priority + rivals.older_of_user + sum(rivals.users.values())
+        return count, all(worker.current_job for worker in alike)
+
+    return min(found, key=order)
 
 
 def _not_waiting(transaction: Transaction, job: Job) -> str:

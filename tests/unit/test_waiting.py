@@ -14,7 +14,7 @@ from tests.behaviours.given import (
     given_a_running_job,
     given_a_second_device,
 )
-from tests.factories import a_build_spec, a_job_request
+from tests.factories import a_build_spec, a_device, a_job_request, a_target, a_toolchain, a_worker
 
 if TYPE_CHECKING:
     from farm.domain.work import Job
@@ -120,3 +120,21 @@ def test_what_does_not_wait_says_where_it_stands(database: InMemoryDatabase) -> 
     assert said(database, running) == f"job {running.id} does not wait: w-1 has it, in attempt 1"
     failed = given_a_failed_job(database, a_build_spec(salt="failed"))
     assert said(database, failed).startswith(f"job {failed.id} does not wait: it is failed: ")
+
+
+def test_a_free_worker_that_takes_another_job_first_makes_nobody_next(database: InMemoryDatabase) -> None:
+    newer = a_toolchain(version="10.3.0")
+    claim(database, queued(database, "its job"))
+    with database.transaction() as transaction:
+        device = a_device(uuid="GPU-both")
+        transaction.fleet.register(
+            a_worker(id="w-both", name="both", device=device, toolchains=(a_toolchain(), newer))
+        )
+        spec = a_build_spec(salt="urgent", target=a_target(toolchain=newer.id))
+        transaction.jobs.add(spec, a_job_request(priority=5), user="bob")
+    job = queued(database, "mine", "ada")
+    assert why(database, job).lines[-1] == "it is next, as soon as one of them is free"
+    with database.transaction() as transaction:
+        taken = transaction.jobs.claim_next(worker_id="w-both", device=device, lease_s=60)
+    assert taken is not None
+    assert taken[0].spec == spec
