@@ -83,7 +83,7 @@ def _document(load: TargetLoad, now: datetime) -> dict[str, Any]:
 def _advice(load: TargetLoad, *, is_embedded: bool) -> str:
     name = f"{load.slug} · {load.target.toolchain}"
     if load.live_workers:
-        return f"{name}: {load.waiting} job(s) wait, and its {load.live_workers} worker(s) are draining: `farm worker resume NAME`"
+        return f"{name}: {load.waiting} job(s) wait, and its {load.live_workers} worker(s) take nothing new: `farm workers` says why, and what resumes them"
     how = "start one with `farm up`" if is_embedded else "start `farm worker` on such a machine"
     return f"{name}: {load.waiting} job(s) wait, and no worker that serves it is live: {how}"
 

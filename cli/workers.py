@@ -9,6 +9,7 @@ import click
 from cli.context import json_option, opened
 from cli.devices import progress_text
 from cli.render import age, show_json, show_line, show_table
+from farm.domain.fleet import LEAVING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +39,7 @@ def workers(ctx: click.Context, show_all: bool, as_json: bool) -> None:
     gone = replaced(found)
     shown = [w for w in found if show_all or (w.stopped_at is None and w.id not in gone)]
     documents = [_document(worker, running.get(worker.id), slugs, now) for worker in shown]
-    present = {worker.name for worker in shown}
+    present = {worker.name for worker in shown if worker.stopped_at is None}
     absent = [drain for drain in drains if drain.name not in present]
     if as_json:
         show_json([*documents, *map(_document_of_absent, absent)])
@@ -78,18 +79,19 @@ def workers(ctx: click.Context, show_all: bool, as_json: bool) -> None:
             f"{drain.name} is not running, and would take nothing: {drain.reason} "
             f"({drain.requested_by}, {age(drain.since, now)}); `farm worker resume {drain.name}` lifts it"
         )
-    for name, places in _shared_names(shown):
+    for name, places in shared_names(shown):
         show_line(
             f"{name} is the name of {len(places)} live workers ({', '.join(places)}), which are drained and "
             "resumed together: give each its own --name"
         )
 
 
-def _shared_names(workers: Iterable[Worker]) -> list[tuple[str, list[str]]]:
+def shared_names(workers: Iterable[Worker]) -> list[tuple[str, list[str]]]:
     """The names that several live workers have, and where those are."""
     places: dict[str, list[str]] = {}
     for worker in workers:
-        if worker.is_live and worker.name:
+        # One that is about to stop makes way for its successor.
+        if worker.is_live and worker.name and worker.drain_reason != LEAVING:
             places.setdefault(worker.name, []).append(f"{worker.host} pid {worker.pid}")
     return [(name, found) for name, found in places.items() if len(found) > 1]
 

@@ -121,8 +121,8 @@ class RunningWorker:
 
     def drain(self, seconds: float, now: threading.Event) -> None:
         """Takes nothing new, and waits for what runs; no longer than so many seconds, or until `now` is set."""
+        # The pulse's own thread tells everybody: a database that hangs must not hold this one up.
         self._pulse.leave()
-        self._consumer.note_drain()
         end = time.monotonic() + seconds
         while self.is_busy and time.monotonic() < end and not now.wait(_DRAIN_POLL_S):
             pass

@@ -192,10 +192,6 @@ class Consumer:
             extra=fields("drained", reason=why),
         )
         self._place.pulse.drain_itself(why)
-        self.note_drain()
-
-    def note_drain(self) -> None:
-        """Tells everybody that this worker takes nothing new, now or once the database is there."""
         try:
             self._place.pulse.note_drain(self._place.farm.database)
         except FarmError as error:

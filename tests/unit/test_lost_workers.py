@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from cli.devices import device_document
-from cli.workers import replaced, state_of
-from farm.domain.fleet import Worker
+from cli.workers import replaced, shared_names, state_of
+from farm.domain.fleet import LEAVING, Worker
 from tests.factories import a_device
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -54,3 +54,13 @@ def test_a_device_whose_only_worker_is_not_there_is_unserved_and_else_as_its_wor
     # Two releases of TensorRT on one GPU: one of the workers still takes jobs.
     assert state(worker("w-1", drain_reason="new driver"), worker("w-2", "gpu07-b")) == "idle"
     assert state(worker("w-1", current_job="j-1"), worker("w-2", "gpu07-b")) == "busy"
+
+
+def test_live_workers_of_one_name_are_told_of_with_their_places() -> None:
+    pair = [worker("w-1", is_live=True), worker("w-2", is_live=True)]
+    assert shared_names(pair) == [("gpu07-0", ["gpu07 pid 1", "gpu07 pid 1"])]
+
+
+def test_a_worker_that_makes_way_for_its_successor_shares_no_name() -> None:
+    leaving = worker("w-1", is_live=True, drain_reason=LEAVING)
+    assert shared_names([leaving, worker("w-2", is_live=True)]) == []
