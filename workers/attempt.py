@@ -181,16 +181,7 @@ class _Attempt:
         engine = self._journal.insist(self._find_engine) if wants_filed else None
         if engine is not None:
             place_engine(self._farm, engine, self._job.spec, engine_path, self._journal.insist)
-        calibration = self._job.spec.calibration
-        calibration_path = None
-        if engine is None and calibration is not None and not calibration.is_random:
-            calibration_path = self._folder / "calibration.npz"
-            supervision.prepare("fetching the calibration data")
-            self._journal.insist(
-                lambda: place_inputs(
-                    self._farm.database, self._farm.store, calibration.data_sha256, calibration_path
-                )
-            )
+        calibration_path = self._place_calibration() if engine is None else None
         reference, unverified = ReferenceStep(
             self._place,
             self._job,
@@ -224,6 +215,16 @@ class _Attempt:
             raise ChildFailedError(result.failure)
         self._seconds.update(result.seconds)
         return self._upload(request, result, unverified)
+
+    def _place_calibration(self) -> Path | None:
+        """The file of samples that a build calibrates with, fetched; none if there is no such file."""
+        calibration = self._job.spec.calibration
+        if calibration is None or calibration.is_random:
+            return None
+        self._supervision.prepare("fetching the calibration data")
+        path, sha256 = self._folder / "calibration.npz", calibration.data_sha256
+        self._journal.insist(lambda: place_inputs(self._farm.database, self._farm.store, sha256, path))
+        return path
 
     def _with_cache(self, request: AttemptRequest) -> AttemptRequest:
         """The request with the timing cache of this moment: who held the device until now may have filed a fuller one."""

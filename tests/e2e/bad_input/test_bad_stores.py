@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
-
-import pytest
 
 from tests.e2e import models
 from tests.e2e.bad_input.good_model import GOOD
+from tests.small_disk import small_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.e2e.driver import FarmCommand
@@ -38,10 +34,9 @@ def test_a_store_that_can_not_be_written(farm: FarmCommand) -> None:
     assert not farm.has_anything()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
 def test_a_full_disk(farm: FarmCommand) -> None:
     path = models.save(models.slow(layers=1), farm.folder / "model.onnx")  # 1 MiB of weights
-    with _small_disk(farm.folder / "disk", "900k") as disk:
+    with small_disk(farm.folder / "disk", "900k") as disk:
         store = disk / "artifacts"
         (store / "incoming").mkdir(parents=True)
         said = farm.refused("submit", path, "--gpu", "cpu", "--batch", "1", code=6, FARM_STORE=str(store))
@@ -51,34 +46,18 @@ def test_a_full_disk(farm: FarmCommand) -> None:
         assert list((store / "incoming").iterdir()) == [], "no half of a file is left"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
 def test_a_disk_without_room_for_a_database(new_farm: FarmCommand) -> None:
     path = models.save(GOOD, new_farm.folder / "model.onnx")
-    with _small_disk(new_farm.home, "64k"):
+    with small_disk(new_farm.home, "64k"):
         said = new_farm.refused("submit", path, "--gpu", "cpu", code=6)
         assert "full" in said or "no space left" in said
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
 def test_a_full_disk_at_fetch_leaves_no_file(filled_home: FarmCommand, tmp_path: Path) -> None:
-    with _small_disk(tmp_path / "disk", "64k") as disk:
+    with small_disk(tmp_path / "disk", "64k") as disk:
         with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
             while True:
                 filler.write(bytes(4096))
         said = filled_home.refused("fetch", "dense", "-o", disk / "dense.engine", code=6)
         assert "no space left" in said
         assert [path.name for path in disk.iterdir()] == ["filler"]
-
-
-@contextmanager
-def _small_disk(folder: Path, size: str) -> Iterator[Path]:
-    folder.mkdir(exist_ok=True)
-    mounted = subprocess.run(
-        ["/bin/mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("this machine lets nobody mount")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["/bin/umount", "--lazy", folder], check=True)

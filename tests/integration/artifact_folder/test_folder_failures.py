@@ -18,30 +18,21 @@ from farm.storage.artifact_folder import ArtifactFolder
 from tests.factories import a_digest
 from tests.integration.artifact_folder.folders import MIB, ROOT, files_of
 from tests.rights import without_rights
+from tests.small_disk import small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
-def small_disk() -> Iterator[Path]:
+def full_soon(tmp_path: Path) -> Iterator[Path]:
     """A file system of one mebibyte."""
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "farm-test", folder],  # noqa: S607 - wherever it is
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        folder.rmdir()
-        pytest.skip("no right to mount a small file system")
-    yield folder
-    subprocess.run(["umount", folder], check=True)  # noqa: S607
-    folder.rmdir()
+    with small_disk(tmp_path / "disk", "1m") as folder:
+        yield folder
 
 
-def test_a_full_disk_is_reported_and_nothing_is_left_of_what_did_not_fit(small_disk: Path) -> None:
-    store = ArtifactFolder(small_disk / "artifacts")
+def test_a_full_disk_is_reported_and_nothing_is_left_of_what_did_not_fit(full_soon: Path) -> None:
+    store = ArtifactFolder(full_soon / "artifacts")
     store.create()
     kept = store.put_bytes(b"engine")
     too_much = os.urandom(2 * MIB)
@@ -54,12 +45,12 @@ def test_a_full_disk_is_reported_and_nothing_is_left_of_what_did_not_fit(small_d
 
 
 def test_a_full_disk_at_the_destination_is_reported_and_leaves_no_part(
-    store: ArtifactFolder, small_disk: Path
+    store: ArtifactFolder, full_soon: Path
 ) -> None:
     digest = store.put_bytes(os.urandom(2 * MIB))
     with pytest.raises(StoreUnavailableError, match="no space left"):
-        store.fetch(digest, small_disk / "engine.plan")
-    assert list(small_disk.iterdir()) == []
+        store.fetch(digest, full_soon / "engine.plan")
+    assert list(full_soon.iterdir()) == []
 
 
 PUT_BEYOND_A_LIMIT = """
