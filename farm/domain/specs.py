@@ -34,6 +34,12 @@ class BuildSpec:
         profiles: one optimization profile per entry: a range for every dynamic input.
         salt: any text; another salt disowns a cell and builds it anew.
         calibration: what INT8 is calibrated with; none where nothing is.
+        io_formats: types and formats of inputs and outputs that are not as in the model, in TensorRT's words:
+            `{"input": "fp16:chw16"}`.
+        plugins: digests of plugin libraries that are loaded before the model is parsed, in that order.
+        kept_layers: nodes of the model that stay in FP32 whatever the precision, by name.
+        refit_of: digest of the engine's bytes whose weights are replaced by the model's, in place of a build; empty
+            for a build.
     """
 
     model_sha256: str
@@ -43,11 +49,21 @@ class BuildSpec:
     profiles: tuple[Mapping[str, ShapeRange], ...] = ()
     salt: str = ""
     calibration: Calibration | None = None
+    io_formats: Mapping[str, str] = field(default_factory=dict)
+    plugins: tuple[str, ...] = ()
+    kept_layers: tuple[str, ...] = ()
+    refit_of: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Every component of the key; stored with the engine, so that a miss can be explained."""
         # Not there unless there is one: the keys of all other engines stay what they were.
-        calibration = {"calibration": self.calibration.as_json()} if self.calibration else {}
+        later = {
+            "calibration": self.calibration.as_json() if self.calibration else None,
+            "io_formats": dict(self.io_formats),
+            "plugins": list(self.plugins),
+            "kept_layers": sorted(self.kept_layers),
+            "refit_of": self.refit_of,
+        }
         return {
             "model": self.model_sha256,
             "device_type": self.target.device_type.as_json(),
@@ -58,7 +74,7 @@ class BuildSpec:
                 {name: shapes.as_json() for name, shapes in profile.items()} for profile in self.profiles
             ],
             "salt": self.salt,
-            **calibration,
+            **{name: value for name, value in later.items() if value},
         }
 
     @classmethod
@@ -77,6 +93,10 @@ class BuildSpec:
             ),
             salt=value["salt"],
             calibration=Calibration.from_json(value["calibration"]) if value.get("calibration") else None,
+            io_formats=value.get("io_formats", {}),
+            plugins=tuple(value.get("plugins", ())),
+            kept_layers=tuple(value.get("kept_layers", ())),
+            refit_of=value.get("refit_of", ""),
         )
 
     @cached_property

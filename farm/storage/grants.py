@@ -149,6 +149,7 @@ GRANTS: Mapping[str, Mapping[str, Rights]] = {
                 "signature",
                 "signing_key",
                 "retired_at",
+                "layers_sha256",
             ),
         )
     },
@@ -157,6 +158,7 @@ GRANTS: Mapping[str, Mapping[str, Rights]] = {
     "timing_caches": {
         WORKER: Rights(insert=True, update=("artifact_sha256", "updated_at", "lent", "merged", "saved_s"))
     },
+    "calibration_caches": {WORKER: Rights(insert=True, update=("artifact_sha256", "created_at", "lent"))},
     # Who works: the worker's.
     "device_types": {WORKER: _ADD},
     "devices": {

@@ -42,6 +42,11 @@ DOCUMENTS: tuple[tuple[Column[Any], tuple[str, ...] | None], ...] = (
     (jobs.c.spec, ("calibration", "data")),
     (cells.c.spec, ("calibration", "data")),
     (engines.c.spec, ("calibration", "data")),
+    (jobs.c.spec, ("plugins",)),
+    (cells.c.spec, ("plugins",)),
+    (engines.c.spec, ("plugins",)),
+    # The engine that a refit starts from must be there until it has been done.
+    (jobs.c.spec, ("refit_of",)),
 )
 
 #: Documents without: a manifest names its own row's artifact.

@@ -82,6 +82,10 @@ CHANGES: dict[str, Any] = {
     ),
     "random calibration": lambda spec: replace(spec, calibration=Calibration(samples=16)),
     "another random calibration": lambda spec: replace(spec, calibration=Calibration(samples=16, seed=1)),
+    "format of an input": lambda spec: replace(spec, io_formats={"x": "fp16:chw"}),
+    "plugin": lambda spec: replace(spec, plugins=(a_digest("plugin").sha256,)),
+    "layer kept in FP32": lambda spec: replace(spec, kept_layers=("conv1",)),
+    "refit": lambda spec: replace(spec, refit_of=a_digest("engine").sha256),
     "one option more": lambda spec: with_options(spec, **{"another option": 1}),
     "one profile more": lambda spec: replace(spec, profiles=(*spec.profiles, {"x": a_shape_range()})),
     "kind of device": lambda spec: with_device(

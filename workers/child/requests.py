@@ -183,6 +183,12 @@ def attempt_request_as_json(request: AttemptRequest) -> dict[str, Any]:
             "timing_cache_out": _optional_text(build.timing_cache_out),
             "calibration": build.calibration
             and {**vars(build.calibration), "data_path": _optional_text(build.calibration.data_path)},
+            "io_formats": dict(build.io_formats),
+            "plugin_paths": [str(path) for path in build.plugin_paths],
+            "kept_layers": list(build.kept_layers),
+            "conversion": build.conversion,
+            "layers_path": _optional_text(build.layers_path),
+            "refit_path": _optional_text(build.refit_path),
         },
         "inputs_path": _optional_text(request.inputs_path),
         "reference_path": _optional_text(request.reference_path),
@@ -218,6 +224,12 @@ def attempt_request_from_json(value: Mapping[str, Any]) -> AttemptRequest:
             timing_cache_in=_optional_path(build["timing_cache_in"]),
             timing_cache_out=_optional_path(build["timing_cache_out"]),
             calibration=_calibration_from_json(build["calibration"]),
+            io_formats=build["io_formats"],
+            plugin_paths=tuple(Path(path) for path in build["plugin_paths"]),
+            kept_layers=tuple(build["kept_layers"]),
+            conversion=build["conversion"],
+            layers_path=_optional_path(build["layers_path"]),
+            refit_path=_optional_path(build["refit_path"]),
         )
         if build
         else None,

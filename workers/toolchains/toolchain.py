@@ -56,6 +56,14 @@ class BuildInput:
         timing_cache_in: an earlier timing cache, if there is one.
         timing_cache_out: where to write the timing cache after the build.
         calibration: what to calibrate with; none if nothing is calibrated.
+        io_formats: types and formats of inputs and outputs that are not as in the model, such as
+            `{"input": "fp16:chw16"}`.
+        plugin_paths: plugin libraries to load before the model is parsed.
+        kept_layers: nodes that stay in FP32, by name.
+        conversion: how the model was converted before it came here, such as `FP16 by onnxconverter-common 1.16.0`;
+            empty for a model as it was submitted. A converted model has its precision in its types.
+        layers_path: where to write what the engine tells of its layers (JSON); none if nobody wants to know.
+        refit_path: an engine whose weights are to be replaced by the model's, in place of a build; none to build.
     """
 
     model_path: Path
@@ -67,6 +75,12 @@ class BuildInput:
     timing_cache_in: Path | None = None
     timing_cache_out: Path | None = None
     calibration: CalibrationInput | None = None
+    io_formats: Mapping[str, str] = field(default_factory=dict)
+    plugin_paths: tuple[Path, ...] = ()
+    kept_layers: tuple[str, ...] = ()
+    conversion: str = ""
+    layers_path: Path | None = None
+    refit_path: Path | None = None
 
 
 @dataclass(frozen=True)

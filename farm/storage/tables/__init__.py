@@ -14,7 +14,7 @@ from farm.storage.tables.catalog import (
     toolchains,
 )
 from farm.storage.tables.columns_of_all import metadata
-from farm.storage.tables.engines import engines, measurements, runs, timing_caches
+from farm.storage.tables.engines import calibration_caches, engines, measurements, runs, timing_caches
 from farm.storage.tables.fleet import (
     duties,
     schema_compatibility,
@@ -29,6 +29,7 @@ from farm.storage.tables.work import attempts, cells, follow_ups, jobs, log_chun
 __all__ = [
     "artifacts",
     "attempts",
+    "calibration_caches",
     "cells",
     "device_types",
     "devices",

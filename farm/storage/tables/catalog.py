@@ -54,6 +54,9 @@ models = Table(
     Column("producer", AnyText, nullable=False),
     Column("parameters", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # What its files are, and what is the same for models that differ in their weights alone.
+    Column("format", String(16), nullable=False, server_default="onnx"),
+    Column("structure_sha256", String(64), nullable=False, server_default="", index=True),
 )
 
 model_names = Table(

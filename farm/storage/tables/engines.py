@@ -46,6 +46,8 @@ engines = Table(
     Column("pin_reason", AnyText, nullable=False, server_default=""),
     # Its bytes are gone; its measurements stay.
     Column("retired_at", UtcDateTime),
+    # What the engine told of its layers, as its inspector gave it.
+    Column("layers_sha256", ForeignKey("artifacts.sha256")),
 )
 
 runs = Table(
@@ -64,6 +66,8 @@ runs = Table(
     Column("environment", JsonDocument, nullable=False),
     # Reasons that keep the run out of history by default; an empty list for a clean one.
     Column("taints", JsonDocument, nullable=False),
+    # Time by layer, where it was asked for.
+    Column("profile_sha256", ForeignKey("artifacts.sha256")),
 )
 
 
@@ -104,4 +108,17 @@ timing_caches = Table(
     Column("lent", Integer, nullable=False, server_default="0"),
     Column("merged", Integer, nullable=False, server_default="0"),
     Column("saved_s", Float, nullable=False, server_default="0"),
+)
+
+calibration_caches = Table(
+    "calibration_caches",
+    metadata,
+    Column("model_sha256", ForeignKey("models.sha256"), primary_key=True),
+    # Of the canonical JSON of the samples, their number and their batch.
+    Column("calibration_sha256", String(64), primary_key=True),
+    Column("algorithm", String(32), primary_key=True),
+    Column("toolchain_id", ForeignKey("toolchains.id"), primary_key=True),
+    Column("artifact_sha256", ForeignKey("artifacts.sha256"), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("lent", Integer, nullable=False, server_default="0"),
 )
