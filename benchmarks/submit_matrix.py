@@ -31,7 +31,7 @@ from sqlalchemy import insert, select
 from benchmarks.provenance import provenance
 from benchmarks.scale_fleet import ROOT, DurablePostgres
 from farm.domain.identifiers import new_id
-from farm.domain.toolchains import PRECISIONS
+from farm.domain.precisions import PRECISIONS
 from farm.samples import digits_model
 from farm.storage import tables
 from farm.storage.database import SqlDatabase

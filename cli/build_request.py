@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.shape_options import SHAPE_KEYS, shapes_for_file, shapes_for_plan, shapes_from_file
 from farm.domain.accuracy import Thresholds
 from farm.domain.calibration import ALGORITHMS, RANDOM, USUAL_RANDOM_SAMPLES, Calibration
 from farm.domain.durations import parse_duration
 from farm.domain.errors import InvalidSpecError
 from farm.domain.jobs import Phase
-from farm.domain.shapes import parse_shape, parse_shapes, shape_text
+from farm.domain.precisions import canonical_precision
 from farm.domain.suggestions import did_you_mean
 from farm.services.plan import BuildRequest
 
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from farm.domain.digests import Digest
-    from farm.domain.shapes import Shape
 
-_LISTS = ("gpu", "toolchain", "precision", "batch")
-_SHAPES = ("min_shapes", "opt_shapes", "max_shapes")
-_PATHS = ("model", "inputs", "calibration")
-_MAPPINGS = ("set", "tags", "thresholds", "deadline")
+_LISTS = ("gpu", "toolchain", "precision", "batch", "declared_inputs", "declared_outputs", "dynamic")
+_PATHS = ("model", "inputs", "calibration", "weights", "labels")
+_MAPPINGS = ("set", "tags", "thresholds", "deadline", "images")
 _WORDS = (
     "model",
+    "weights",
+    "opset",
+    "exporter",
     "name",
     "inputs",
     "salt",
@@ -43,11 +45,16 @@ _WORDS = (
     "calibration_algorithm",
     "calibration_batch",
     "calibration_samples",
+    "labels",
+    "skip_broken_images",
+    "builds",
 )
 #: In `deadline`, the limit of the attempt as a whole.
 ATTEMPT = "attempt"
-_TEXTS = ("model", "name", "inputs", "salt", "calibration", "calibration_algorithm")
-KNOWN = (*_WORDS, *_LISTS, *_SHAPES, *_MAPPINGS)
+_TEXTS = ("model", "name", "inputs", "salt", "calibration", "calibration_algorithm", "weights", "labels")
+#: One attempt builds them all.
+MOST_BUILDS = 32
+KNOWN = (*_WORDS, *_LISTS, *SHAPE_KEYS, *_MAPPINGS)
 
 
 @dataclass(frozen=True)
@@ -65,11 +72,15 @@ class Wish:
     def overridden_by(self, options: Mapping[str, Any]) -> Wish:
         """The same with the options of the command line in place of what they name."""
         given = {key: value for key, value in options.items() if value not in (None, (), {}, "")}
-        paths = {
+        paths: dict[str, Any] = {
             key: str((self.folder / self.values[key]).absolute())
             for key in _PATHS
             if _is_path(key, self.values.get(key)) and key not in given
         }
+        if "plugin" in self.values:
+            paths["plugin"] = tuple(str((self.folder / name).absolute()) for name in self.values["plugin"])
+        if "images" in given:
+            given["images"] = {**self.values.get("images", {}), **given["images"]}
         return Wish({**self.values, **paths, **given})
 
     def model_path(self) -> Path:
@@ -131,16 +142,15 @@ class Wish:
         return BuildRequest(
             gpus=tuple(values.get("gpu", ())),
             toolchains=tuple(values.get("toolchain", ())),
-            precisions=tuple(word.lower() for word in values.get("precision", ())) or ("fp32",),
-            min_shapes=values.get("min_shapes", {}),
-            opt_shapes=values.get("opt_shapes", {}),
-            max_shapes=values.get("max_shapes", {}),
+            precisions=tuple(map(canonical_precision, values.get("precision", ()))) or ("fp32",),
+            **shapes_for_plan(values),
             batches=tuple(_whole(batch, "batch") for batch in values.get("batch", ())),
             options=values.get("set", {}),
             salt=str(values.get("salt", "")),
             calibration=calibration,
             calibration_algorithm=self.calibration_algorithm(),
             skip_unsupported=skip_unsupported,
+            builds=self.builds(),
         )
 
     def thresholds(self) -> Thresholds:
@@ -188,6 +198,17 @@ class Wish:
         span = self.values.get("queue_timeout")
         return None if span is None else float(parse_duration(str(span)))
 
+    def builds(self) -> int:
+        """How often a cell is built, to keep the fastest engine.
+
+        Raises:
+            InvalidSpecError: it is no number, or too small or large a one.
+        """
+        builds = self.number("builds", 1)
+        if not 1 <= builds <= MOST_BUILDS:
+            raise InvalidSpecError(f"a cell is built 1 to {MOST_BUILDS} times, not {builds}")
+        return builds
+
     def number(self, key: str, default: int) -> int:
         """A whole number of the file.
 
@@ -217,6 +238,19 @@ def read_wish(path: Path) -> Wish:
         raise InvalidSpecError(f"the spec file {path} can not be read: {why}") from error
     if not isinstance(document, dict):
         raise InvalidSpecError(f"the spec file {path} must be a mapping of names to values")
+    return wish_of(document, path)
+
+
+def wish_of(document: Mapping[str, Any], path: Path) -> Wish:
+    """The content of a spec file.
+
+    Args:
+        document: names to values.
+        path: where it comes from, for messages; what is relative in it is relative to its folder.
+
+    Raises:
+        InvalidSpecError: it has a key that means nothing, or a value that does not fit.
+    """
     values: dict[str, Any] = {}
     for key, value in document.items():
         if key not in KNOWN:
@@ -238,8 +272,8 @@ def write_wish(wish: Wish, path: Path) -> None:
         if key not in wish.values:
             continue
         value = wish.values[key]
-        if key in _SHAPES:
-            value = {name: shape_text(shape) for name, shape in value.items()}
+        if key in SHAPE_KEYS:
+            value = shapes_for_file(key, value, path.absolute().parent)
         elif key in _LISTS:
             value = [_whole(item, key) if key == "batch" else item for item in value]
         elif key in _MAPPINGS:
@@ -256,14 +290,11 @@ def write_wish(wish: Wish, path: Path) -> None:
 
 def _checked(path: Path, key: str, value: Any) -> Any:
     if key in _LISTS:
-        items = value if isinstance(value, list) else str(value).split(",")
+        # The commas of `NAME:0=batch,1=height` are its own.
+        items = value if isinstance(value, list) else [value] if key == "dynamic" else str(value).split(",")
         return tuple(str(item).strip() for item in items)
-    if key in _SHAPES:
-        if isinstance(value, str):
-            return parse_shapes(value)
-        if isinstance(value, dict):
-            return {str(name): _shape(shape) for name, shape in value.items()}
-        raise InvalidSpecError(f"{path}: {key} must map inputs to shapes such as 1x3x224x224")
+    if key in SHAPE_KEYS:
+        return shapes_from_file(path, key, value)
     if key == "deadline" and not isinstance(value, dict):
         value = {ATTEMPT: value}
     if key in _MAPPINGS:
@@ -275,10 +306,6 @@ def _checked(path: Path, key: str, value: Any) -> Any:
             raise InvalidSpecError(f"{path}: {key} must be a text, not {value!r}")
         return str(value)
     return value
-
-
-def _shape(value: Any) -> Shape:
-    return parse_shape("x".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def _whole(value: Any, key: str) -> int:

@@ -1,4 +1,4 @@
-"""`farm caches`: the timing caches that builds are lent."""
+"""`farm caches`: the timing and calibration caches that builds are lent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.calibration_caches import drop_calibration, show_calibration, show_calibration_caches
 from cli.context import json_option, opened
 from cli.render import age, percent, seconds, show_json, show_line, show_table, size
 
@@ -13,17 +14,24 @@ if TYPE_CHECKING:
     from farm.services.timing_caches import CacheReport
 
 
-@click.group(invoke_without_command=True, short_help="Show the timing caches that builds are lent.")
+@click.group(invoke_without_command=True, short_help="Show the caches that builds are lent.")
+@click.option(
+    "--calibration", is_flag=True, help="The calibration caches of INT8 instead of the timing caches."
+)
 @json_option
 @click.pass_context
-def caches(ctx: click.Context, as_json: bool) -> None:
+def caches(ctx: click.Context, calibration: bool, as_json: bool) -> None:
     """Show every timing cache: whom it is lent to, how often it hits, and what it has saved.
 
     \b
     farm caches
+    farm caches --calibration
     farm caches drop --gpu h200
     """
     if ctx.invoked_subcommand is not None:
+        return
+    if calibration:
+        show_calibration_caches(ctx, as_json=as_json)
         return
     from farm.services.targets import slugs_of
     from farm.services.timing_caches import report_caches
@@ -66,17 +74,26 @@ def caches(ctx: click.Context, as_json: bool) -> None:
 
 
 @caches.command()
-@click.option("--gpu", required=True, help="Of this device type, as in `farm caches`.")
+@click.option("--gpu", help="Timing caches of this device type, as in `farm caches`.")
 @click.option("--flags", help="Only the cache of these flags. [default: all of the device type]")
+@click.option("--calibration", metavar="ID", help="A calibration cache, by its id, or `all`.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @click.pass_context
-def drop(ctx: click.Context, gpu: str, flags: str | None, yes: bool, as_json: bool) -> None:
-    """Disown timing caches: the next builds time everything anew.
+def drop(
+    ctx: click.Context, gpu: str | None, flags: str | None, calibration: str | None, yes: bool, as_json: bool
+) -> None:
+    """Disown caches: the next builds time, or calibrate, everything anew.
 
     \b
     farm caches drop --gpu h200 --yes
+    farm caches drop --calibration 3f5a9c0d1e2b
     """
+    if calibration is not None and gpu is None and flags is None:
+        drop_calibration(ctx, calibration, yes=yes, as_json=as_json)
+        return
+    if calibration is not None or gpu is None:
+        raise click.UsageError("Give --gpu, for timing caches, or --calibration; one of them.")
     from farm.services.targets import named_devices
     from farm.services.timing_caches import drop_caches, matching, report_caches
 
@@ -94,6 +111,9 @@ def drop(ctx: click.Context, gpu: str, flags: str | None, yes: bool, as_json: bo
         show_json({"dropped": dropped})
     else:
         show_line(f"{dropped} timing cache(s) disowned")
+
+
+caches.add_command(show_calibration)
 
 
 def _document(report: CacheReport, slugs: dict[Any, str]) -> dict[str, Any]:

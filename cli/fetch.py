@@ -77,18 +77,29 @@ def fetch(
     with farm.database.reading() as transaction:
         name, engine = find_engine(transaction, query)
         slugs = slugs_of(transaction)
+        libraries = [transaction.engines.artifact(sha256) for sha256 in engine.spec.plugins]
     path = output or Path(f"{name.name.rsplit('/', 1)[-1]}.engine")
     if engine.signed is not None or not allow_unsigned:
         check_fetched(engine, name, open_trusted_keys(farm))
     manifest = _manifest_text(engine) if manifest_path else ""
+    # Their digests are in the engine's key, which the manifest signs.
+    plugins = [path.with_name(f"{path.stem}.plugin-{library.short}.so") for library in libraries]
     if not dry_run:
         farm.store.fetch(engine.digest, path.absolute())
+        for library, place in zip(libraries, plugins, strict=True):
+            farm.store.fetch(library, place.absolute())
         if manifest_path is not None:
             _write(manifest_path, manifest)
     if as_json:
         document = engine_as_json(engine, slugs)
         show_json(
-            {"path": None if dry_run else str(path), "model": name.name, "version": name.version, **document}
+            {
+                "path": None if dry_run else str(path),
+                "plugins": [] if dry_run else list(map(str, plugins)),
+                "model": name.name,
+                "version": name.version,
+                **document,
+            }
         )
         return
     spec = engine.spec
@@ -97,6 +108,10 @@ def fetch(
         f" · {size(engine.digest.size_bytes)} · sha256 {engine.digest.short}…"
     )
     show_line(what if dry_run else f"{path}: {what}")
+    for place in plugins:
+        show_line(f"{place}: a plugin library, to be loaded before the engine")
+    for tensor, wanted in spec.io_formats.items():
+        show_line(f"{tensor}: {wanted}")
     if engine.signed is None:
         show_note("warning: nobody has signed this engine")
     if not engine.is_verified:
@@ -124,9 +139,9 @@ def _write(path: Path, text: str) -> None:
 
 def _query(model: str, gpu: str, toolchain: str, precision: str) -> FetchQuery:
     from farm.domain.errors import InvalidSpecError
+    from farm.domain.precisions import PRECISIONS
     from farm.domain.suggestions import did_you_mean
     from farm.domain.targets import parse_toolchain
-    from farm.domain.toolchains import PRECISIONS
     from farm.services.fetch import FetchQuery, host_device_types
 
     if toolchain:

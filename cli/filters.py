@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.domain.errors import InvalidSpecError, UnsupportedTargetError
+from farm.domain.precisions import PRECISIONS
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import parse_toolchain
-from farm.domain.toolchains import PRECISIONS
 from farm.services.targets import named_devices
 
 if TYPE_CHECKING:

@@ -1,89 +1,139 @@
-"""`farm inspect`: what a model is."""
+"""`farm inspect`: what a model is, what an engine is, what a file is."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from cli.context import json_option
-from cli.render import show_json, show_line, show_table, size
+from cli.context import json_option, opened
+from cli.engine_words import target_options
+from cli.model_documents import model_as_json
+from cli.render import show_json, show_text
+from farm.domain.errors import FarmError, InvalidRequestError, NotFoundError
 
 if TYPE_CHECKING:
-    from farm.domain.models import Model, Tensor
+    from cli.engine_words import NamedEngine
+    from farm.bootstrap import Farm
+
+__all__ = ["inspect", "model_as_json"]
+
+#: A word with one of these is a file, there or not.
+_FILES = (".onnx", ".engine", ".plan", ".pt2")
 
 
-@click.command(short_help="Show a model's inputs, outputs, operators and size.")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.command(
+    short_help="Show what a model or an engine is: operators, layers, precisions, formats, memory."
+)
+@click.argument("what", metavar="MODEL|ENGINE")
+@target_options
+@click.option("--batch", type=click.IntRange(1), help="Estimate a model at this batch size. [default: 1]")
+@click.option("--shapes", help="Estimate a model at these shapes: input:8x3x224x224,mask:8x224")
+@click.option(
+    "--targets/--no-targets",
+    "with_targets",
+    default=None,
+    help="Say what every known target makes of a model. [default: where there is a farm]",
+)
+@click.option("--raw", is_flag=True, help="Print what an engine's inspector said, as it is.")
 @json_option
-def inspect(model: Path, as_json: bool) -> None:
-    """Show MODEL's inputs, outputs, element types, dynamic dimensions, opset, parameters and operators.
+@click.pass_context
+def inspect(
+    ctx: click.Context,
+    what: str,
+    gpu: str | None,
+    toolchain: str | None,
+    precision: str | None,
+    batch: int | None,
+    shapes: str | None,
+    with_targets: bool | None,
+    raw: bool,
+    as_json: bool,
+) -> None:
+    """Show what MODEL (a file) or ENGINE is: a number or a digest of `farm engines`, a job, a model's name, or a file.
 
-    Needs no farm: nothing is stored or run.
+    Of a model: inputs, outputs, operators, estimated work and memory, and what each target would refuse and why.
+    Of an engine: layers with types, precisions, tactics and formats, memory, inputs and outputs. A model in a file
+    needs no farm: nothing is stored or run.
 
     \b
-    farm inspect resnet50.onnx
+    farm inspect resnet50.onnx --batch 8
+    farm inspect 12
+    farm inspect resnet50 --gpu h200 --precision fp16 --json
+    farm inspect final2.plan
     """
-    from farm.storage.onnx_files import read_model
+    path = Path(what)
+    if path.exists() or path.suffix in _FILES:
+        if _is_plan(path):
+            _show_plan(ctx, path, raw=raw, as_json=as_json)
+        else:
+            from cli.inspect_model import show_model
 
-    found = read_model(model)
-    if as_json:
-        show_json(model_as_json(found))
+            show_model(ctx, path, batch=batch, shapes=shapes, with_targets=with_targets, as_json=as_json)
         return
-    show_line(
-        f"{model.name}   {found.digest.short}   {size(found.digest.size_bytes)} in {len(found.files)} file(s)"
-    )
-    show_line(
-        f"opset {found.opset}, IR {found.ir_version}, {found.parameters:,} parameters"
-        + (f", by {found.producer}" if found.producer else "")
-    )
-    rows = [("input", *_tensor_row(tensor)) for tensor in found.inputs]
-    rows += [("output", *_tensor_row(tensor)) for tensor in found.outputs]
-    show_line()
-    show_table(["", "name", "type", "shape", ""], rows)
-    show_line()
-    show_table(["operator", "nodes>"], sorted(found.operators.items(), key=lambda item: (-item[1], item[0])))
-    dynamic = [tensor for tensor in found.inputs if tensor.is_dynamic]
-    if dynamic:
-        show_line()
-        show_line(f"Submit it with {_advice(dynamic)}")
+    from cli.engine_words import find_engine
+
+    if os.sep in what and not _has_farm(ctx):
+        raise NotFoundError(f"{what}: no such file", hint="Check the path.")
+    farm = opened(ctx)
+    with farm.database.reading() as transaction:
+        named = find_engine(transaction, what, gpu, toolchain, precision)
+    _show_engine(farm, named, raw=raw, as_json=as_json)
 
 
-def model_as_json(model: Model) -> dict[str, Any]:
-    """A model as a document."""
-    return {
-        "digest": model.digest.sha256,
-        "size_bytes": model.digest.size_bytes,
-        "files": [{"name": file.name, "digest": str(file.digest)} for file in model.files],
-        "opset": model.opset,
-        "ir_version": model.ir_version,
-        "producer": model.producer,
-        "parameters": model.parameters,
-        "inputs": [_tensor_as_json(tensor) for tensor in model.inputs],
-        "outputs": [_tensor_as_json(tensor) for tensor in model.outputs],
-        "operators": dict(model.operators),
-    }
+def _show_engine(farm: Farm, named: NamedEngine, *, raw: bool, as_json: bool) -> None:
+    from cli.engine_layers import layer_text, layers_of
+    from cli.inspect_engine import engine_document, show_engine
+
+    if raw:
+        text = layer_text(farm, named.engine)
+        if not text:
+            raise InvalidRequestError(f"nothing that an inspector said of engine {named.engine.id} is filed")
+        show_text(text if text.endswith("\n") else f"{text}\n")
+        return
+    with farm.database.reading() as transaction:
+        model = transaction.models.get(named.engine.spec.model_sha256)
+    layers = layers_of(farm, named.engine)
+    if as_json:
+        show_json(engine_document(named, model, layers))
+    else:
+        show_engine(named, model, layers)
 
 
-def _tensor_row(tensor: Tensor) -> tuple[str, str, str, str]:
-    names = tensor.symbols or ("",) * len(tensor.shape)
-    sizes = [name or "?" if size == -1 else str(size) for size, name in zip(tensor.shape, names, strict=True)]
-    return tensor.name, tensor.dtype, " × ".join(sizes) or "scalar", "dynamic" if tensor.is_dynamic else ""
+def _is_plan(path: Path) -> bool:
+    """Whether a file begins as TensorRT's engines do; older ones have another first letter."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            return stream.read(4)[1:] == b"trt"
+    except OSError:
+        # Whoever reads it as a model says why it can not be read.
+        return False
 
 
-def _tensor_as_json(tensor: Tensor) -> dict[str, Any]:
-    return {
-        "name": tensor.name,
-        "dtype": tensor.dtype,
-        "shape": list(tensor.shape),
-        "symbols": list(tensor.symbols),
-        "is_dynamic": tensor.is_dynamic,
-    }
+def _show_plan(ctx: click.Context, path: Path, *, raw: bool, as_json: bool) -> None:
+    """A plan: whole if this farm has filed it, else what its first bytes say."""
+    from cli.engine_words import find_engine
+    from cli.inspect_engine import show_header
+    from farm.domain.digests import digest_of_file
+
+    digest = digest_of_file(path)
+    try:
+        farm = opened(ctx)
+        with farm.database.reading() as transaction:
+            named = find_engine(transaction, digest.sha256)
+    except FarmError:
+        show_header(path, digest, as_json=as_json)
+        return
+    _show_engine(farm, named, raw=raw, as_json=as_json)
 
 
-def _advice(dynamic: list[Tensor]) -> str:
-    if all(tensor.shape[0] == -1 and -1 not in tensor.shape[1:] for tensor in dynamic):
-        return "--batch 1,8,32 (only the batch is dynamic)."
-    shapes = ",".join(f"{t.name}:{'x'.join('…' if s == -1 else str(s) for s in t.shape)}" for t in dynamic)
-    return f"--min-shapes, --opt-shapes and --max-shapes {shapes}"
+def _has_farm(ctx: click.Context) -> bool:
+    try:
+        opened(ctx)
+    except FarmError:
+        return False
+    return True

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cli.context import flattened, opened, settings_of
+from cli.first_look import know_this_machine
+from cli.freezing import freeze
 from cli.limits import limits_as_wish, with_limits
+from cli.networks import network_document
 from cli.render import show_note
+from cli.sample_options import make_samples, samples_as_wish
+from cli.shape_options import inputs_with_ranges, keep_plugins, plugin_paths, shapes_as_wish
+from cli.sources import sources_as_wish, with_exported_model
 from farm.domain.calibration import RANDOM
 from farm.domain.digests import digest_of_file
 from farm.domain.errors import InvalidSpecError
 from farm.failpoints import reach
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
     import click
 
     from cli.build_request import Wish
@@ -38,14 +46,18 @@ class Prepared:
     job: JobRequest
     inputs: Path | None
     samples: Path | None
+    graph: Path | None = None
+    plugins: tuple[Path, ...] = ()
+    made_samples: Mapping[str, Any] = field(default_factory=dict)
 
 
 def options_as_wish(given: dict[str, Any]) -> dict[str, Any]:
     """The command line's options under the names of a spec file."""
-    from farm.domain.shapes import parse_shapes
-
     values: dict[str, Any] = {
         "model": str(given["model"].absolute()) if given["model"] else None,
+        "weights": str(given["weights"].absolute()) if given["weights"] else None,
+        "declared_inputs": flattened(given["declared_inputs"]),
+        "declared_outputs": flattened(given["declared_outputs"]),
         "name": given["name"],
         "gpu": flattened(given["gpus"]),
         "toolchain": flattened(given["toolchains"]),
@@ -63,10 +75,14 @@ def options_as_wish(given: dict[str, Any]) -> dict[str, Any]:
         "seed": given["seed"],
         "warmup_ms": given["warmup_ms"],
         "duration_ms": given["duration_ms"],
+        "builds": given["builds"],
+        # For this once: a spec file that asks for it would build anew each time.
+        "rebuild": given["rebuild"] or None,
+        **sources_as_wish(given),
+        **shapes_as_wish(given),
+        **samples_as_wish(given),
         **limits_as_wish(given),
     }
-    for key in ("min_shapes", "opt_shapes", "max_shapes"):
-        values[key] = parse_shapes(given[key]) if given[key] else None
     return values
 
 
@@ -84,33 +100,48 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
     from farm.services.plan import plan_builds
     from farm.storage.model_cache import ModelCache
 
-    path = wish.model_path()
+    wish = with_exported_model(ctx, wish)
+    path = network_document(ctx, wish) or wish.model_path()
     model = ModelCache(settings_of(ctx).home / "models").read(path)
-    inputs = Path(wish.values["inputs"]) if wish.values.get("inputs") else None
-    if inputs is not None:
-        _check_inputs(inputs, model)
-    job = _job_request(wish)
-    samples = wish.calibration_path()
-    if samples is not None:
-        _check_inputs(samples, model)
+    model, graph, frozen = freeze(ctx, path, model, wish.values.get("static", {}))
+    made = make_samples(ctx, wish, model)
+    inputs, samples = made.paths.get("inputs"), made.paths.get("calibration")
+    held = inputs_with_ranges(wish.values)
+    has_outputs = inputs is not None and "inputs" in made.ready and _check_inputs(inputs, model, held)
+    job = _job_request(wish, settings_of(ctx).user)
+    job = replace(job, verification=replace(job.verification, has_outputs=has_outputs))
+    if samples is not None and "calibration" in made.ready:
+        _check_inputs(samples, model, held)
     calibration = wish.calibration(digest_of_file(samples) if samples is not None else None)
     build = wish.build_request(calibration, skip_unsupported=skip_unsupported)
     farm = opened(ctx, create=settings_of(ctx).is_embedded)
-    _know_this_machine(farm)
+    know_this_machine(farm)
     with farm.database.reading() as transaction:
         plan = plan_builds(transaction, model, build)
-    name = str(wish.values.get("name") or path.stem)
+    plan = replace(plan, notes=(*filter(None, [frozen]), *plan.notes))
+    name = str(wish.values.get("name") or wish.model_path().stem)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}", name):
         raise InvalidSpecError(
             f"not a name for a model: {name!r}",
             hint="Letters, digits, dots, dashes, underscores and slashes.",
         )
     return Prepared(
-        farm, model, path.parent, name, dict(wish.values.get("tags", {})), plan, job, inputs, samples
+        farm,
+        model,
+        path.parent,
+        name,
+        dict(wish.values.get("tags", {})),
+        plan,
+        job,
+        inputs,
+        samples,
+        graph,
+        plugin_paths(wish.values),
+        made.record,
     )
 
 
-def _job_request(wish: Wish) -> JobRequest:
+def _job_request(wish: Wish, user: str) -> JobRequest:
     from farm.domain.accuracy import VerificationSpec
     from farm.domain.benchmarks import BenchmarkSpec
     from farm.domain.work import JobRequest
@@ -123,26 +154,21 @@ def _job_request(wish: Wish) -> JobRequest:
         ),
         verification=VerificationSpec(seed=wish.number("seed", 0), thresholds=wish.thresholds()),
     )
+    request = replace(request, builds=wish.builds(), rebuild_by=user if wish.values.get("rebuild") else "")
     return with_limits(request, wish)
 
 
-def _check_inputs(path: Path, model: Model) -> None:
-    from workers.arrays import check_inputs, read_arrays
+def _check_inputs(path: Path, model: Model, held: Collection[str]) -> bool:
+    """Whether a file of inputs that fit says what is to be computed for them too.
 
-    check_inputs(read_arrays(path), model.inputs)
+    Static inputs among `held` may be left out: they have values from the optimization profile.
+    """
+    from workers.arrays import check_golden, check_inputs, read_arrays
 
-
-def _know_this_machine(farm: Farm) -> None:
-    """An embedded farm that has never had a worker looks at its own machine, so that work can be queued."""
-    if not farm.settings.is_embedded:
-        return
-    with farm.database.reading() as transaction:
-        if transaction.fleet.known_targets():
-            return
-    from workers.machine import describe_machine
-
-    show_note("looking at what this machine can build for …")
-    describe_machine(farm)
+    arrays = read_arrays(path)
+    wanted = [t for t in model.inputs if t.name in arrays or t.is_dynamic or t.name not in held]
+    check_inputs(arrays, wanted)
+    return check_golden(arrays, model.inputs, model.outputs)
 
 
 def file_submission(request: Prepared, *, as_json: bool) -> Submission:
@@ -156,7 +182,10 @@ def file_submission(request: Prepared, *, as_json: bool) -> Submission:
     farm, job = request.farm, request.job
     with farm.database.reading() as transaction:
         known = {name.name: name for name in transaction.models.names()}
-    keep_model(farm.store, request.model, request.folder, (lambda _line: None) if as_json else show_note)
+    tell = (lambda _line: None) if as_json else show_note
+    keep_model(farm.store, request.model, request.folder, tell, graph=request.graph)
+    if request.plugins:
+        keep_plugins(farm.database, farm.store, request.plugins, request.plan.cells[0].spec.plugins)
     if request.samples is not None:
         digest = farm.store.put_file(request.samples)
         if digest.sha256 not in {
@@ -170,7 +199,7 @@ def file_submission(request: Prepared, *, as_json: bool) -> Submission:
         job = replace(job, verification=replace(job.verification, inputs_sha256=digest.sha256))
         with farm.database.transaction() as transaction:
             transaction.engines.add_artifact(digest, "inputs")
-    order = SubmitOrder(request.name, farm.settings.user, request.tags, job)
+    order = SubmitOrder(request.name, farm.settings.user, request.tags, job, request.made_samples)
     submission = submit_plan(farm.database, request.model, request.plan, order)
     before = known.get(request.name)
     if not as_json and before is not None and before.model_sha256 != request.model.digest.sha256:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from cli.render import show_json, show_line, show_note, show_table
 from farm.domain.digests import digest_of_file
+from farm.domain.jobs import JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from cli.submission import Prepared
-    from farm.domain.work import Submission
+    from farm.domain.work import Job, Submission
     from farm.services.plan import Plan
 
 #: Cells with a row each.
@@ -29,6 +30,7 @@ _WORDS = {
 
 def show_plan(request: Prepared, *, as_json: bool) -> None:
     """What a submission would find, cell by cell."""
+    from farm.services.filed_answers import needs_rebuilding
     from farm.services.submit import foresee
 
     plan, inputs = request.plan, request.inputs
@@ -68,7 +70,12 @@ def show_plan(request: Prepared, *, as_json: bool) -> None:
             str(cell.spec.target.toolchain),
             cell.spec.precision,
             cell.spec.digest.short,
-            _what(disposition.value, has_engine=engine is not None, has_live_worker=cell.has_live_worker),
+            _what(
+                disposition.value,
+                has_engine=engine is not None,
+                has_live_worker=cell.has_live_worker,
+                is_rebuilt=engine is not None and needs_rebuilding(engine, job),
+            ),
         ]
         for cell, (disposition, engine) in zip(plan.cells, foreseen, strict=True)
     ]
@@ -86,11 +93,15 @@ def show_filed(request: Prepared, submission: Submission, *, local: bool) -> Non
         f"{submission.id}: {submission.model_name}@{submission.model_version}, {len(submission.cells)} cell(s), "
         f"measured at batch {', '.join(map(str, request.plan.batches))}"
     )
+    with request.farm.database.reading() as transaction:
+        jobs = transaction.jobs.get_all([cell.job_id for cell in submission.cells if cell.job_id])
+    anew = {job_id for job_id, job in jobs.items() if job.request.is_rebuild}
     what = [
         _what(
             cell.disposition.value,
             has_engine=cell.engine_id is not None,
             has_live_worker=live[cell.spec.digest],
+            is_rebuilt=cell.job_id in anew,
         )
         for cell in submission.cells
     ]
@@ -110,6 +121,7 @@ def show_filed(request: Prepared, submission: Submission, *, local: bool) -> Non
         show_table(["device type", "toolchain", "precision", "job", ""], rows)
     _show_remarks(request.plan)
     _show_what_follows(request, submission)
+    _show_what_is_not_rebuilt(request, jobs.values())
 
 
 def _show_in_short(submission: Submission, what: Sequence[str]) -> None:
@@ -132,10 +144,12 @@ def _show_remarks(plan: Plan) -> None:
         show_line(f"note: {note}")
 
 
-def _what(disposition: str, *, has_engine: bool, has_live_worker: bool) -> str:
+def _what(disposition: str, *, has_engine: bool, has_live_worker: bool, is_rebuilt: bool) -> str:
     """What becomes of a cell, in a few words."""
     words = _WORDS[disposition]
-    if disposition == "queued" and has_engine:
+    if disposition == "queued" and has_engine and is_rebuilt:
+        words = "built before; queued to be built anew"
+    elif disposition == "queued" and has_engine:
         words = "built before; queued to be measured as asked"
     if disposition != "built" and not has_live_worker:
         words += "; no live worker serves this target yet"
@@ -154,6 +168,22 @@ def _show_what_follows(request: Prepared, submission: Submission) -> None:
         show_line(
             f"note: {shown} measures other batch sizes, or verifies with other inputs or thresholds; what you ask "
             "beyond it is measured as soon as the engine is filed"
+        )
+
+
+def _show_what_is_not_rebuilt(request: Prepared, jobs: Iterable[Job]) -> None:
+    """A job that runs already builds as often as it was told to; whoever wants more is told."""
+    wanted = request.job
+    fewer = [
+        job.id
+        for job in jobs
+        if job.state is JobState.RUNNING
+        and (job.request.builds < wanted.builds or (wanted.is_rebuild and not job.request.is_rebuild))
+    ]
+    if fewer:
+        show_line(
+            f"note: {', '.join(fewer[:_MOST_NAMED])} runs already, and builds once or as often as it was told to; "
+            "submit again when it has ended"
         )
 
 

@@ -9,16 +9,27 @@ import click
 
 from cli.context import CommaSeparated, Pairs, json_option
 from cli.limits import limit_options
+from cli.networks import network_options
 from cli.render import show_json, show_note
+from cli.sample_options import sample_options
+from cli.shape_options import shape_options
+from cli.sources import source_options
 from cli.submission import announce, file_submission, options_as_wish, prepare
 from cli.submission_view import show_filed, show_plan, warn_without_worker
 
 
 @click.command(short_help="Submit a model to be built for a fleet of targets.")
 @click.argument("model", required=False, type=click.Path(path_type=Path))
+@network_options
+@source_options
 @click.option("--name", help="What the model is called from now on. [default: the file's name]")
 @click.option(
     "--spec", type=click.Path(path_type=Path), help="Read everything from a YAML file; options win over it."
+)
+@click.option(
+    "--trtexec",
+    help="A line for trtexec, such as \"--onnx=m.onnx --fp16 --minShapes=…\"; options win over it. Flags that the "
+    "farm can not honour are refused, all at once.",
 )
 @click.option("--save-spec", type=click.Path(path_type=Path), help="Write the same request to a YAML file.")
 @click.option(
@@ -42,9 +53,7 @@ from cli.submission_view import show_filed, show_plan, warn_without_worker
     type=CommaSeparated(),
     help="fp32, tf32, fp16, bf16, int8, int8+fp16. [default: fp32]",
 )
-@click.option("--min-shapes", "min_shapes", help="Smallest shapes: input:1x3x224x224,mask:1x224")
-@click.option("--opt-shapes", "opt_shapes", help="The shapes to tune for.")
-@click.option("--max-shapes", "max_shapes", help="Largest shapes.")
+@shape_options
 @click.option(
     "--batch",
     "batches",
@@ -62,7 +71,8 @@ from cli.submission_view import show_filed, show_plan, warn_without_worker
 @click.option(
     "--inputs",
     type=click.Path(path_type=Path),
-    help="Sample inputs (.npz, an array per input; `labels` for top-1). [default: seeded random]",
+    help="Sample inputs (a folder or list of images or arrays; .npz, an array per input; `labels` for top-1, `outputs/NAME` for what the engine is to "
+    "compute). [default: seeded random]",
 )
 @click.option(
     "--threshold",
@@ -75,7 +85,8 @@ from cli.submission_view import show_filed, show_plan, warn_without_worker
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path),
-    help="Samples that INT8 is calibrated with: an .npz with an array per input; or `random`, for speed alone.",
+    help="Samples that INT8 is calibrated with: a folder or list (.txt) of images or arrays, an .npz with an array per "
+    "input, an .npy; or `random`, for speed alone.",
 )
 @click.option(
     "--calibration-algorithm",
@@ -83,10 +94,22 @@ from cli.submission_view import show_filed, show_plan, warn_without_worker
 )
 @click.option("--calibration-batch", type=int, help="Samples that go in at once. [default: 1]")
 @click.option("--calibration-samples", type=int, help="At most so many of them. [default: all]")
+@sample_options
 @click.option("--seed", type=int, help="Of the random inputs, where none are given. [default: 0]")
 @click.option("--warmup-ms", type=int, help="How long to run before counting. [default: 200]")
 @click.option("--duration-ms", type=int, help="How long to count at each batch size. [default: 1000]")
 @click.option("--salt", help="Any text: another one builds the same cells anew.")
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="Build filed engines anew: the new one takes the old one's place once it is verified.",
+)
+@click.option(
+    "--builds", type=int, help="Build every cell so often, keep the fastest engine that verifies. [default: 1]"
+)
+@click.option(
+    "--keep", type=click.Choice(["fastest"]), default="fastest", help="Which of several builds is kept."
+)
 @limit_options
 @click.option(
     "--skip-unsupported",
@@ -108,10 +131,19 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     farm submit resnet50.onnx --gpu h200 --gpu cpu --precision fp32,fp16 --batch 1,8,32 --wait
     farm submit model.onnx --min-shapes x:1x3x224x224 --opt-shapes x:8x3x224x224 --max-shapes x:32x3x224x224
     farm submit --spec build.yaml --local
+    farm submit --gpu h200 --trtexec "--onnx=m.onnx --fp16 --shapes=x:8x3x224x224 --builderOptimizationLevel=4"
+    farm submit lenet.py:build --weights lenet.npz --input data:Nx1x28x28 --batch 1,8 --toolchain tensorrt
+    farm submit resnet50.onnx --gpu h200 --precision fp16 --batch 1,8 --builds 3 --keep fastest
     """
     from cli.build_request import Wish, read_wish, write_wish
 
-    wish = (read_wish(given["spec"]) if given["spec"] else Wish()).overridden_by(options_as_wish(given))
+    wish, options = read_wish(given["spec"]) if given["spec"] else Wish(), options_as_wish(given)
+    if given["trtexec"] is None:
+        wish = wish.overridden_by(options)
+    else:
+        from cli.trtexec_wish import with_trtexec
+
+        wish = with_trtexec(ctx, wish, given["trtexec"], options)
     if given["save_spec"]:
         write_wish(wish, given["save_spec"])
         show_note(f"spec written to {given['save_spec']}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cli.build_spread import spread_text
 from cli.render import NONE, decibel, ms, per_second, percent, seconds, size
 from farm.domain.jobs import JobState
 
@@ -89,6 +90,8 @@ def engine_as_json(engine: Engine, slugs: Mapping[DeviceType, str]) -> dict[str,
         "unverified_reason": engine.unverified_reason or None,
         "accuracy": run.accuracy.as_json() if run and run.accuracy else None,
         "measurements": [m.as_json() for m in run.measurements] if run else [],
+        "builds": engine.builds or None,
+        "rebuild": engine.details.get("rebuild"),
         "job": engine.job_id,
         "created_at": engine.created_at,
         "pinned_at": engine.pinned_at,
@@ -168,7 +171,7 @@ def describe_state(cell: CellProgress) -> str:
         return "waiting" if cell.has_live_worker else "waiting: no live worker serves this target"
     if job.failure is not None and cell.state is not JobState.SUCCEEDED:
         return job.failure.message
-    return ""
+    return spread_text(cell.engine) if cell.engine and cell.state is JobState.SUCCEEDED else ""
 
 
 def _accuracy_cells(run: Run | None, engine: Engine) -> Sequence[str]:

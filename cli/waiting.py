@@ -27,10 +27,21 @@ _EXIT_CODES = {
 }
 #: A worker that was just started may not have registered yet.
 _GRACE_S = 3.0
+#: The one of this process has its interpreters to look at.
+_LOCAL_GRACE_S = 60.0
 
 
-def wait_for(farm: Farm, submission: Submission, *, local: bool, as_json: bool) -> int:
+def wait_for(
+    farm: Farm, submission: Submission, *, local: bool, as_json: bool, shows_result: bool = True
+) -> int:
     """Follows a submission to its end and shows what came of it.
+
+    Args:
+        farm: the open farm.
+        submission: to be waited for.
+        local: whether a worker runs in this process meanwhile.
+        as_json: for programs.
+        shows_result: whether to show what came of it if all went well; else the caller does.
 
     Returns:
         The exit code: 0 if every cell has its engine.
@@ -47,7 +58,7 @@ def wait_for(farm: Farm, submission: Submission, *, local: bool, as_json: bool) 
                 farm,
                 submission.id,
                 quiet=as_json,
-                may_wait=lambda: local or time.monotonic() - started < _GRACE_S,
+                may_wait=lambda: time.monotonic() - started < (_LOCAL_GRACE_S if local else _GRACE_S),
             )
         except KeyboardInterrupt:
             show_note(
@@ -57,17 +68,38 @@ def wait_for(farm: Farm, submission: Submission, *, local: bool, as_json: bool) 
             )
             return 130
     if progress.is_stuck:
-        raise ConflictError(
-            f"submission {submission.id} is queued, but no live worker serves its targets, so waiting is in vain",
-            hint=f"`farm up` starts a worker here, then `farm watch {submission.id}`; or submit again with --local."
-            if farm.settings.is_embedded
-            else f"Start a worker on such a machine, then `farm watch {submission.id}`.",
-        )
+        raise _in_vain(farm, submission)
+    code = exit_code_of(progress)
+    if not shows_result and not code:
+        return code
     if as_json:
         show_json(progress_as_json(progress))
     else:
         show_result(farm, progress)
-    return exit_code_of(progress)
+    return code
+
+
+def _in_vain(farm: Farm, submission: Submission) -> ConflictError:
+    """Why waiting ends: nobody serves the targets, or who does takes nothing new."""
+    wanted = {cell.spec.target for cell in submission.cells}
+    with farm.database.reading() as transaction:
+        drained = [
+            worker
+            for worker in transaction.fleet.workers()
+            if worker.is_live and worker.drain_reason and wanted & set(worker.targets)
+        ]
+    if drained:
+        worker = drained[0]
+        return ConflictError(
+            f"submission {submission.id} is queued, but {worker.name} takes nothing new: {worker.drain_reason}",
+            hint=f"`farm workers` shows all of them; `farm worker resume {worker.name}`, then `farm watch {submission.id}`.",
+        )
+    return ConflictError(
+        f"submission {submission.id} is queued, but no live worker serves its targets, so waiting is in vain",
+        hint=f"`farm up` starts a worker here, then `farm watch {submission.id}`; or submit again with --local."
+        if farm.settings.is_embedded
+        else f"Start a worker on such a machine, then `farm watch {submission.id}`.",
+    )
 
 
 def show_result(farm: Farm, progress: SubmissionProgress) -> None:

@@ -12,11 +12,12 @@ from farm.domain.fleet import WorkerRegistration
 from farm.domain.jobs import Failure, FailureClass, JobKind
 from farm.domain.manifests import SignedManifest
 from farm.domain.models import Model, ModelFile, Tensor
+from farm.domain.precisions import PRECISIONS
 from farm.domain.shapes import Shape, ShapeRange
 from farm.domain.specs import BuildSpec
 from farm.domain.targets import Device, DeviceKind, DeviceType, Target, ToolchainId
 from farm.domain.timing_caches import CacheUse, ReturnedCache, cache_flags
-from farm.domain.toolchains import PRECISIONS, BuilderOption, ToolchainDescription
+from farm.domain.toolchains import BuilderOption, ToolchainDescription
 from farm.domain.work import AttemptOutcome, JobRequest
 
 OPTIONS = (

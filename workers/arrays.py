@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: The array of an inputs file that holds class labels instead of an input.
 LABELS = "labels"
+#: Before the name of an output: such an array is what the engine is to compute for these inputs.
+GOLDEN = "outputs/"
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -48,15 +50,34 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise InvalidSpecError(f"not an .npz file of plain arrays: {path} ({why})") from error
 
 
-def check_inputs(arrays: Mapping[str, NDArray[Any]], inputs: Sequence[Tensor]) -> dict[str, NDArray[Any]]:
+def with_values(
+    arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Sequence[int]], inputs: Sequence[Tensor]
+) -> dict[str, NDArray[Any]]:
+    """The arrays, and beside them the inputs that hold a shape, as far as they are not among them."""
+    wanted = {tensor.name: tensor for tensor in inputs if tensor.name in values and tensor.name not in arrays}
+    made = {
+        name: np.array(values[name], dtype=tensor.dtype).reshape(tensor.shape)
+        for name, tensor in wanted.items()
+    }
+    return {**arrays, **made}
+
+
+def check_inputs(
+    arrays: Mapping[str, NDArray[Any]], inputs: Sequence[Tensor], *, any_type: bool = False
+) -> dict[str, NDArray[Any]]:
     """The arrays of the inputs alone, each of the input's element type and shape.
+
+    Args:
+        arrays: by name.
+        inputs: of the model or of the engine.
+        any_type: whether element types are left to the engine, which may have others than the model.
 
     Raises:
         InvalidSpecError: one is missing, unknown, or does not fit.
     """
     wanted = {tensor.name: tensor for tensor in inputs}
     for name in arrays:
-        if name not in wanted and name != LABELS:
+        if name not in wanted and name != LABELS and not name.startswith(GOLDEN):
             raise InvalidSpecError(
                 f"the inputs file has an array {name!r} that is no input", hint=did_you_mean(name, wanted)
             )
@@ -68,10 +89,11 @@ def check_inputs(arrays: Mapping[str, NDArray[Any]], inputs: Sequence[Tensor]) -
             size in (-1, given) or (axis == 0 and given % size == 0)
             for axis, (size, given) in enumerate(zip(tensor.shape, found.shape))
         )
-        if found.dtype.name != tensor.dtype or not sizes_fit:
+        if (found.dtype.name != tensor.dtype and not any_type) or not sizes_fit:
             raise InvalidSpecError(
                 f"array {name!r} is {found.dtype.name} {'x'.join(map(str, found.shape))}, "
-                f"which does not fit input {tensor}"
+                f"which does not fit input {tensor}",
+                hint=_batch_hint(tensor, found.shape),
             )
         if 0 in found.shape:
             raise InvalidSpecError(f"array {name!r} holds no samples: {'x'.join(map(str, found.shape))}")
@@ -83,6 +105,62 @@ def check_inputs(arrays: Mapping[str, NDArray[Any]], inputs: Sequence[Tensor]) -
                 hint="`labels` holds one class number per sample.",
             )
     return {name: arrays[name] for name in wanted}
+
+
+def _batch_hint(tensor: Tensor, given: Shape) -> str:
+    """What to do where nothing but the number of samples does not fit."""
+    if tensor.shape[1:] != given[1:] or not tensor.shape or len(tensor.shape) != len(given):
+        return ""
+    return (
+        f"The model's batch is fixed at {tensor.shape[0]}: give a multiple of so many samples, or export it with a "
+        "dynamic batch dimension."
+    )
+
+
+def golden_outputs(
+    arrays: Mapping[str, NDArray[Any]], inputs: Collection[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """What an engine is to compute for the arrays, by the names of outputs; nothing if nobody says.
+
+    Args:
+        arrays: of an inputs file.
+        inputs: names of inputs, none of which is an output, whatever it is called.
+    """
+    return {
+        name[len(GOLDEN) :]: array
+        for name, array in arrays.items()
+        if name.startswith(GOLDEN) and name not in inputs
+    }
+
+
+def check_golden(
+    arrays: Mapping[str, NDArray[Any]], inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> bool:
+    """Whether an inputs file says what is to be computed, and then for every output that is known.
+
+    Raises:
+        InvalidSpecError: an output is missing, unknown, or does not fit.
+    """
+    golden = golden_outputs(arrays, {tensor.name for tensor in inputs})
+    wanted = {tensor.name: tensor for tensor in outputs}
+    for name in golden if wanted else ():
+        if name not in wanted:
+            raise InvalidSpecError(
+                f"the inputs file has an array {GOLDEN + name!r}, and the model has no such output",
+                hint=did_you_mean(name, wanted),
+            )
+    for name, tensor in wanted.items() if golden else ():
+        if name not in golden:
+            raise InvalidSpecError(f"the inputs file has outputs, and none for {tensor}")
+        # How many samples there are is the inputs' affair.
+        shape, found = tensor.shape, golden[name].shape
+        if len(shape) != len(found) or any(
+            size not in (-1, given) for size, given in zip(shape[1:], found[1:])
+        ):
+            raise InvalidSpecError(
+                f"array {GOLDEN + name!r} is {'x'.join(map(str, found))}, which does not fit output {tensor}"
+            )
+    return bool(golden)
 
 
 def random_inputs(
@@ -101,7 +179,10 @@ def random_inputs(
     for tensor in inputs:
         shape = shapes[tensor.name]
         kind = tensor.dtype
-        if kind.startswith("float"):
+        if kind == "bfloat16":
+            # numpy has no such arrays; an engine takes floats and rounds them.
+            arrays[tensor.name] = draw.standard_normal(shape, dtype=np.float32)
+        elif kind.startswith("float"):
             arrays[tensor.name] = draw.standard_normal(shape, dtype=np.float32).astype(kind)
         elif kind == "bool":
             arrays[tensor.name] = draw.integers(0, 2, shape).astype(bool)
@@ -119,21 +200,25 @@ def run_in_chunks(
     arrays: Mapping[str, NDArray[Any]],
     shapes: Mapping[str, Shape],
     progress: Callable[[float, str], None] = lambda _fraction, _message: None,
+    *,
+    whole: Collection[str] = (),
 ) -> dict[str, NDArray[Any]]:
     """Runs all samples through an engine, as many at a time as `shapes` has in its first dimension.
 
     Inputs that are one call as they are (or that share no first dimension) run once. The last chunk
-    is filled up with its own last sample and the surplus cut off, so that a fixed batch works too.
+    is filled up with its own last sample and the surplus cut off, so that a fixed batch works too. Inputs that
+    are named in `whole` hold no samples and go into every call as they are.
     """
-    counts = {len(array) for array in arrays.values() if array.ndim}
-    chunks = {shapes[name][0] for name, array in arrays.items() if array.ndim and shapes[name]}
+    sampled = {name: array for name, array in arrays.items() if array.ndim and name not in whole}
+    counts = {len(array) for array in sampled.values()}
+    chunks = {shapes[name][0] for name in sampled if shapes[name]}
     if len(counts) != 1 or len(chunks) != 1 or counts == chunks:
         return infer(arrays)
     (count,), (chunk,) = counts, chunks
     pieces: list[dict[str, NDArray[Any]]] = []
     for start in range(0, count, chunk):
         rows = np.minimum(np.arange(start, start + chunk), count - 1)
-        pieces.append(infer({name: array[rows] if array.ndim else array for name, array in arrays.items()}))
+        pieces.append(infer({**arrays, **{name: array[rows] for name, array in sampled.items()}}))
         progress(min(1.0, (start + chunk) / count), f"{min(start + chunk, count)} of {count} samples")
     return {
         name: np.concatenate([piece[name] for piece in pieces])[:count]

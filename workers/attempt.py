@@ -9,28 +9,35 @@ from typing import TYPE_CHECKING
 
 from farm.domain.durations import duration_text
 from farm.domain.errors import AttemptSupersededError, ConflictError, CorruptArtifactError, FarmError
-from farm.domain.jobs import JobKind, Phase
+from farm.domain.jobs import Phase
 from farm.domain.work import AttemptOutcome
 from farm.failpoints import reach
 from farm.logs import fields, log_context
 from farm.services.attempts import finish_attempt
-from workers.attempt_request import compose_request
+from workers.attempt_files import keep_files
+from workers.attempt_request import calibration_of, compose_request
+from workers.calibration import CalibrationStep
+from workers.child.build_series import kept_build
 from workers.confinement import make_private, own_file, remove_folder, state_of
+from workers.conversion_step import Converted, convert
 from workers.endings import Ending, failure_of
+from workers.filed_engine import FiledEngine
 from workers.journal import Journal
 from workers.lease import Lease
-from workers.materials import place_inputs, place_model
+from workers.materials import place_model
+from workers.plugin_files import place_plugins
 from workers.reference import ReferenceStep
 from workers.supervision import Supervision
 from workers.timing_caches import CacheLoan
-from workers.vouching import place_engine, sign_engine
+from workers.vouching import sign_engine
 from workers.workplace import ChildFailedError, StoppedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+    from typing import Any
 
     from farm.domain.digests import Digest
-    from farm.domain.filing import Engine
     from farm.domain.jobs import Failure
     from farm.domain.manifests import SignedManifest
     from farm.domain.models import Model
@@ -137,6 +144,9 @@ class _Attempt:
         self._journal = Journal(place.farm.database, attempt, lease, self._log_file)
         self._supervision = Supervision(place, job, folder, lease, self._journal)
         self._ending = Ending(place.farm, job, attempt, lease, self._journal, self._log_file)
+        self._converted: Converted | None = None
+        self._filed = FiledEngine(place, job, folder, self._journal.insist)
+        self._calibration = CalibrationStep(place, job, folder, self._journal)
         self.loan = CacheLoan(place, job, attempt, folder)
 
     def run(self) -> Failure | None:
@@ -177,11 +187,9 @@ class _Attempt:
         model_path = place_model(self._farm.store, self._model, self._folder / "model", supervision.prepare)
         sealed = state_of(self._folder / "model")
         engine_path = self._folder / "engine"
-        wants_filed = self._job.request.kind is JobKind.BENCHMARK
-        engine = self._journal.insist(self._find_engine) if wants_filed else None
-        if engine is not None:
-            place_engine(self._farm, engine, self._job.spec, engine_path, self._journal.insist)
-        calibration_path = self._place_calibration() if engine is None else None
+        is_build = not self._filed.place_for_benchmark(engine_path)
+        calibration_path = self._calibration.place_samples(supervision.prepare) if is_build else None
+        place_plugins(self._farm, self._job, self._folder, supervision.prepare, self._journal.insist)
         reference, unverified = ReferenceStep(
             self._place,
             self._job,
@@ -189,21 +197,33 @@ class _Attempt:
             self._folder,
             self._journal,
             prepare=supervision.prepare,
-            run=supervision.compute_reference,
+            run=supervision.run_without_device,
         ).obtain(model_path)
+        if is_build:
+            self._converted = convert(
+                self._place,
+                self._job,
+                self._model,
+                self._folder,
+                model_path=model_path,
+                calibration=calibration_of(self._job.spec, calibration_path),
+                run=supervision.run_without_device,
+            )
         self._seconds["prepare"] = time.monotonic() - begin
         request = compose_request(
             self._place,
             self._job,
             self._model,
             self._folder,
-            model_path=model_path,
+            model_path=self._converted.model_path if self._converted else model_path,
+            conversion=self._converted.note if self._converted else "",
             engine_path=engine_path,
             reference=reference,
             timing_cache_out=self.loan.returned_path,
             calibration_path=calibration_path,
-            # One that was given up since the job was queued is built anew.
-            is_build=engine is None,
+            is_build=is_build,
+            details=self._filed.details,
+            filed=self._filed.place_for_choice() if is_build else None,
         )
         result = supervision.run_toolchain(lambda: self._with_cache(request))
         if state_of(self._folder / "model") != sealed:
@@ -216,19 +236,12 @@ class _Attempt:
         self._seconds.update(result.seconds)
         return self._upload(request, result, unverified)
 
-    def _place_calibration(self) -> Path | None:
-        """The file of samples that a build calibrates with, fetched; none if there is no such file."""
-        calibration = self._job.spec.calibration
-        if calibration is None or calibration.is_random:
-            return None
-        self._supervision.prepare("fetching the calibration data")
-        path, sha256 = self._folder / "calibration.npz", calibration.data_sha256
-        self._journal.insist(lambda: place_inputs(self._farm.database, self._farm.store, sha256, path))
-        return path
-
     def _with_cache(self, request: AttemptRequest) -> AttemptRequest:
-        """The request with the timing cache of this moment: who held the device until now may have filed a fuller one."""
-        if request.build is None:
+        """The request with the caches of this moment: who held the device until now may have filed fuller ones."""
+        request = self._calibration.with_cache(request)
+        wanted = self._job.request
+        if request.build is None or wanted.is_rebuild or wanted.builds > 1:
+            # With the timings of the build before a rebuild would come to the same engine.
             return request
         lent = self._journal.insist(self.loan.lend)
         return replace(request, build=replace(request.build, timing_cache_in=lent))
@@ -239,26 +252,38 @@ class _Attempt:
         store, begin = self._farm.store, time.monotonic()
         build = result.build
         engine = store.put_file(own_file(request.engine_path)) if build else None
-        samples = None
-        if request.samples_path is not None and request.samples_path.exists():
-            samples = store.put_file(own_file(request.samples_path))
-        build_s, throttling = result.seconds.get(Phase.BUILD.value), self._supervision.throttling
-        timing_cache = self.loan.give_back(build, build_s, throttling) if build else None
+        kept_files = keep_files(store, request, self._supervision.nsys_report)
+        kept = kept_build(build.details) if build else {}
+        build_s = kept.get("build_s") or result.seconds.get(Phase.BUILD.value)
+        timing_cache = self.loan.give_back(build, build_s, self._supervision.throttling) if build else None
         self._supervision.keep_time(Phase.UPLOAD)
         self._seconds["upload"] = time.monotonic() - begin
         reach("after-upload")
         return AttemptOutcome(
             engine=engine,
-            build={**vars(build), "details": dict(build.details)} if build else {},
+            build={
+                **vars(build),
+                "details": self._filed.noted_in(self._noted(build.details)),
+                "build_s": build_s,
+            }
+            if build
+            else {},
             accuracy=result.accuracy.as_json() if result.accuracy else None,
             unverified_reason=unverified,
             measurements=tuple(measurement.as_json() for measurement in result.measurements),
-            samples=samples,
+            **vars(kept_files),
             timing_cache=timing_cache,
+            calibration_cache=self._calibration.give_back(build) if build else None,
             seconds=self._seconds,
             environment=result.environment,
             signed=self._sign(engine) if engine else None,
+            measured=self._filed.measured,
         )
+
+    def _noted(self, details: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a build told of itself, with what was done to the model before it."""
+        done = self._converted.details if self._converted else {}
+        return {**details, "conversion": dict(done)} if done else details
 
     def _sign(self, engine: Digest) -> SignedManifest:
         try:
@@ -273,7 +298,3 @@ class _Attempt:
         failure = self._supervision.presence.blamed(failure_of(error, self._journal.phase))
         self._ending.fail(failure, self._seconds)
         return failure
-
-    def _find_engine(self) -> Engine | None:
-        with self._farm.database.reading() as transaction:
-            return transaction.engines.find(self._job.spec)

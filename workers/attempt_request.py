@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from farm.domain.calibration import ALGORITHM_OPTION, ALGORITHMS
+from farm.domain.io_formats import IO_SCALES
+from workers.child.build_series import CHOICE_DETAILS, BuildSeries
 from workers.child.requests import AttemptRequest
-from workers.materials import benchmark_shapes, chunk_shapes
+from workers.materials import benchmark_shapes, benchmark_values, chunk_shapes, chunk_values
+from workers.plugin_files import plugin_paths_in
 from workers.reference import can_run_engine
-from workers.toolchains.toolchain import BuildInput, CalibrationInput
+from workers.toolchains.toolchain import BuildInput, BuildOutput, CalibrationInput
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+    from typing import Any
 
+    from farm.domain.filing import Engine
     from farm.domain.models import Model
     from farm.domain.specs import BuildSpec
     from farm.domain.work import Job
@@ -31,6 +37,9 @@ def compose_request(
     timing_cache_out: Path | None,
     calibration_path: Path | None,
     is_build: bool,
+    filed: tuple[Engine, Path] | None = None,
+    conversion: str = "",
+    details: Mapping[str, Any] | None = None,
 ) -> AttemptRequest:
     """What a child is to do for a job, as far as this worker's device can.
 
@@ -44,7 +53,10 @@ def compose_request(
         reference: folder of inputs and reference outputs; none if nothing is compared.
         timing_cache_out: where the toolchain leaves its timing cache.
         calibration_path: the samples to calibrate with, in it; none if there are none.
+        conversion: how the model was converted; empty for one as it was submitted.
         is_build: whether to build; else the engine is there to be measured.
+        details: what the build of the engine to be measured left behind.
+        filed: the engine under the key and its file, where several builds contend with it.
     """
     spec, target = job.spec, job.target
     build = BuildInput(
@@ -55,26 +67,55 @@ def compose_request(
         profiles=spec.profiles,
         compute_capability=target.device_type.compute_capability,
         timing_cache_out=timing_cache_out,
-        calibration=_calibration_of(spec, calibration_path),
+        calibration=calibration_of(spec, calibration_path),
+        kept_layers=spec.kept_layers,
+        conversion=conversion,
+        io_formats=spec.io_formats,
+        plugin_paths=plugin_paths_in(folder, job),
+        layers_path=folder / "layers.json",
     )
     runs_here = can_run_engine(place, job)
+    inputs = reference and reference / "inputs.npz"
     return AttemptRequest(
         toolchain=target.toolchain.name,
         toolchain_version=target.toolchain.version,
         engine_path=engine_path,
         build=build if is_build else None,
-        inputs_path=reference and reference / "inputs.npz",
+        inputs_path=inputs,
         reference_path=reference and reference / "outputs.npz",
         reference_name=(reference / "name.txt").read_text() if reference else "",
-        chunk_shapes=chunk_shapes(model, job) if reference else {},
+        chunk_shapes=chunk_shapes(model, job, inputs) if inputs else {},
+        chunk_values=chunk_values(model, job, inputs) if inputs else {},
         thresholds=job.request.verification.thresholds,
         benchmark=job.request.benchmark if runs_here else None,
         benchmark_shapes=benchmark_shapes(model, job) if runs_here else (),
+        benchmark_values=benchmark_values(model, job) if runs_here else (),
         samples_path=folder / "samples.npz" if runs_here else None,
+        profile_path=folder / "profile.json" if runs_here else None,
+        series=_series_of(job, filed) if runs_here and is_build else None,
+        plugin_paths=plugin_paths_in(folder, job),
+        io_scales=(details or {}).get(IO_SCALES, {}),
     )
 
 
-def _calibration_of(spec: BuildSpec, data_path: Path | None) -> CalibrationInput | None:
+def _series_of(job: Job, filed: tuple[Engine, Path] | None) -> BuildSeries | None:
+    """Several builds, where they were asked for; the engine that is filed contends with the new ones."""
+    if job.request.builds <= 1:
+        return None
+    if filed is None:
+        return BuildSeries(job.request.builds)
+    engine, path = filed
+    facts = BuildOutput(
+        precision_note=engine.precision_note,
+        device_memory_bytes=engine.device_memory_bytes,
+        layers=engine.layers,
+        details={name: value for name, value in engine.details.items() if name not in CHOICE_DETAILS},
+    )
+    return BuildSeries(job.request.builds, path, facts)
+
+
+def calibration_of(spec: BuildSpec, data_path: Path | None) -> CalibrationInput | None:
+    """What a cell is calibrated with, with its samples in a file; none where nothing is."""
     wanted = spec.calibration
     if wanted is None:
         return None

@@ -74,6 +74,7 @@ class ChildProcess:
         pass_fds: descriptors that the child keeps open, such as the device's lock: a child that
             outlives a killed worker for a moment still holds its device.
         max_log_bytes: where the log is cut.
+        behind: a program with its arguments that runs the child, such as a profiler.
 
     Raises:
         ChildCrashedError: the interpreter can not be started.
@@ -91,6 +92,7 @@ class ChildProcess:
         limits: Limits | None = None,
         pass_fds: Sequence[int] = (),
         max_log_bytes: int = MAX_LOG_BYTES,
+        behind: Sequence[str] = (),
     ) -> None:
         self._max_log_bytes = max_log_bytes
         self._limits = limits or Limits()
@@ -107,7 +109,9 @@ class ChildProcess:
             try:
                 _check_program(python)
                 self._process = subprocess.Popen(
-                    guarded(command_of_child(python, request_path, self._result_path), self._limits),
+                    guarded(
+                        [*behind, *command_of_child(python, request_path, self._result_path)], self._limits
+                    ),
                     cwd=folder,
                     env=child_environment(
                         {**environment_of_child(python, code, folder), _MARK: self._mark, **environment}

@@ -11,6 +11,7 @@ _PACKAGES = {
     # The first one only brings one of the others along, which may be there without it.
     "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-cu11"),
     "tensorrt-rtx": ("tensorrt-rtx", "tensorrt_rtx"),
+    "torch-tensorrt": ("torch-tensorrt", "torch-tensorrt-rtx"),
 }
 
 

@@ -6,12 +6,19 @@ import hashlib
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from farm.domain.digests import canonical_json
 from farm.domain.identifiers import new_id
-from farm.domain.specs import shapes_at_batch
+from farm.domain.profiles import (
+    opt_shapes_of,
+    opt_values_of,
+    profile_at_batch,
+    profile_for_samples,
+    shapes_at_batch,
+)
+from workers.array_shapes import array_shapes
 from workers.confinement import make_read_only
 
 if TYPE_CHECKING:
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm.domain.models import Model
-    from farm.domain.shapes import Shape
+    from farm.domain.shapes import Shape, ShapeRange
     from farm.domain.work import Job
     from farm.services.ports import ArtifactStore, Database
 
@@ -55,22 +62,47 @@ def place_inputs(database: Database, store: ArtifactStore, sha256: str, path: Pa
     store.fetch(digest, path)
 
 
-def chunk_shapes(model: Model, job: Job) -> dict[str, Shape]:
-    """The shapes of one call in a verification: the profile's opt shapes, or the model's own."""
-    profile = job.spec.profiles[0] if job.spec.profiles else {}
+def chunk_shapes(model: Model, job: Job, inputs: Path | None = None) -> dict[str, Shape]:
+    """The shapes of one call in a verification: a profile's opt shapes, or the model's own.
+
+    Args:
+        model: of the job.
+        job: that is verified.
+        inputs: the samples; none for random ones, which are made for the first profile.
+    """
+    profile = _chunk_profile(model, job, inputs)
     for tensor in model.inputs:
         if tensor.name in profile and tensor.shape[:1] == (-1,):
             return shapes_at_batch(model, profile, profile[tensor.name].opt[0])
-    return {
-        tensor.name: profile[tensor.name].opt if tensor.name in profile else tensor.shape
-        for tensor in model.inputs
-    }
+    return opt_shapes_of(model, profile)
+
+
+def chunk_values(model: Model, job: Job, inputs: Path | None = None) -> dict[str, Shape]:
+    """The values of the inputs that hold a shape in a verification; the arguments are those of `chunk_shapes`."""
+    return opt_values_of(model, _chunk_profile(model, job, inputs))
+
+
+def _chunk_profile(model: Model, job: Job, inputs: Path | None) -> Mapping[str, ShapeRange]:
+    profiles = job.spec.profiles
+    if inputs is None or len(profiles) <= 1:
+        return profiles[0] if profiles else {}
+    return profile_for_samples(model, profiles, array_shapes(inputs))
 
 
 def benchmark_shapes(model: Model, job: Job) -> tuple[tuple[int, Mapping[str, Shape]], ...]:
-    """For every batch size of a job the shape of every input."""
-    profile = job.spec.profiles[0] if job.spec.profiles else {}
-    return tuple((batch, shapes_at_batch(model, profile, batch)) for batch in job.request.benchmark.batches)
+    """For every batch size of a job the shape of every input, in the profile that fits the batch best."""
+    return tuple(
+        (batch, shapes_at_batch(model, profile_at_batch(model, job.spec.profiles, batch), batch))
+        for batch in job.request.benchmark.batches
+    )
+
+
+def benchmark_values(model: Model, job: Job) -> tuple[Mapping[str, Shape], ...]:
+    """For every batch size of a job the values of the inputs that hold a shape."""
+    return tuple(
+        opt_values_of(model, profile_at_batch(model, job.spec.profiles, batch))
+        for batch in job.request.benchmark.batches
+    )
 
 
 @dataclass(frozen=True)
@@ -82,6 +114,7 @@ class ReferenceKey:
     seed: int
     shapes: Mapping[str, Shape]
     toolchain: str
+    values: Mapping[str, Shape] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -92,6 +125,7 @@ class ReferenceKey:
             self.seed,
             {name: list(shape) for name, shape in self.shapes.items()},
             self.toolchain,
+            *([{name: list(held) for name, held in self.values.items()}] if self.values else []),
         ]
         return hashlib.sha256(canonical_json(value)).hexdigest()[:32]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from farm.domain.errors import InvalidRequestError, UnsupportedTargetError
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import Device, DeviceKind, DeviceType
+from workers.converters import with_converters
 from workers.devices import discover_devices
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def offer_of(device: Device, interpreters: Sequence[Interpreter]) -> Offer:
             if toolchain.id not in homes:
                 homes[toolchain.id] = interpreter.path
                 environments[toolchain.id] = interpreter.environment
-                descriptions.append(toolchain)
+                descriptions.append(with_converters(toolchain))
     device_types = served_device_types(device, descriptions)
     if not device_types:
         raise UnsupportedTargetError(

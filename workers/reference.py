@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.jobs import Failure, FailureClass
+from farm.domain.model_formats import why_no_reference
+from farm.domain.option_rules import why_never_run
 from farm.domain.targets import DeviceKind
-from workers.child.requests import ReferenceRequest, reference_request_as_json
-from workers.materials import ReferenceCache, ReferenceKey, chunk_shapes, place_inputs
+from workers.child.reference_request import ReferenceRequest, reference_request_as_json
+from workers.materials import ReferenceCache, ReferenceKey, chunk_shapes, chunk_values, place_inputs
 from workers.workplace import ChildFailedError
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 def can_run_engine(place: Workplace, job: Job) -> bool:
     """Whether a worker's device runs what is built for a job."""
+    if why_never_run(job.spec.builder_config):
+        return False
     wanted = job.target.device_type
     if wanted.kind is DeviceKind.COMPUTE_CAPABILITY:
         own = place.device.device_type
@@ -73,17 +77,24 @@ class ReferenceStep:
             capability = self._job.target.device_type.compute_capability
             return (
                 None,
-                f"built ahead of time: no GPU of compute capability {capability} on the building host",
+                why_never_run(self._job.spec.builder_config)
+                or f"built ahead of time: no GPU of compute capability {capability} on the building host",
             )
+        verification = self._job.request.verification
+        if verification.has_outputs:
+            return self._place_golden(verification.inputs_sha256), ""
+        if without := why_no_reference(self._model.format):
+            return None, without
         if not self._place.reference_toolchain:
             return None, "no ONNX Runtime on the building host to compute a reference"
-        verification = self._job.request.verification
+        samples = self._samples_to_look_at(verification.inputs_sha256)
         key = ReferenceKey(
             self._model.digest.sha256,
             verification.inputs_sha256,
             verification.seed,
-            chunk_shapes(self._model, self._job),
+            chunk_shapes(self._model, self._job, samples),
             self._place.reference_toolchain,
+            chunk_values(self._model, self._job, samples),
         )
         cache = ReferenceCache(self._farm.settings.scratch / "references")
         found = cache.find(key)
@@ -106,6 +117,7 @@ class ReferenceStep:
             key.shapes,
             verification.seed,
             folder / "outputs.npz",
+            key.values,
         )
         outcome = self._run(reference_request_as_json(request))
         failure = outcome.failure or (outcome.result and outcome.result["failure"])
@@ -114,6 +126,25 @@ class ReferenceStep:
         assert outcome.result is not None  # noqa: S101 - neither stopped nor failed
         (folder / "name.txt").write_text(outcome.result["reference"])
         return cache.keep(key, folder), ""
+
+    def _samples_to_look_at(self, sha256: str) -> Path | None:
+        """The samples that say which of several optimization profiles they run in; none if there is nothing to say."""
+        if not sha256 or len(self._job.spec.profiles) <= 1:
+            return None
+        path = self._folder / "samples-of-user.npz"
+        self._journal.insist(lambda: place_inputs(self._farm.database, self._farm.store, sha256, path))
+        return path
+
+    def _place_golden(self, sha256: str) -> Path:
+        """A folder with the inputs, whose file has the outputs too."""
+        folder = self._folder / "reference"
+        folder.mkdir()
+        self._prepare("fetching inputs and outputs")
+        self._journal.insist(
+            lambda: place_inputs(self._farm.database, self._farm.store, sha256, folder / "inputs.npz")
+        )
+        (folder / "name.txt").write_text(f"the outputs that were given with the inputs ({sha256[:12]})")
+        return folder
 
     def _without_reference(self, failure: Any) -> tuple[None, str]:
         """A wrong inputs file fails the job; a model that only ONNX Runtime can not run goes unverified."""

@@ -14,13 +14,14 @@ from workers.child.requests import attempt_request_as_json, result_from_json
 from workers.child_process import ChildOutcome, ChildProcess
 from workers.confinement import Limits
 from workers.device_lock import DeviceLock
+from workers.nsys import nsys_command, report_in
 from workers.phase_deadlines import PhaseDeadlines
 from workers.presence import DeviceWatch, device_lost
 from workers.throttle_watch import ThrottleWatch
 from workers.workplace import ChildFailedError, StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from farm.domain.work import Job
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from workers.throttle_watch import Throttling
     from workers.workplace import Workplace
 
-#: Computing a reference on the CPU may not take longer.
-REFERENCE_DEADLINE_S = 1800
+#: Computing a reference or converting a model on the CPU may not take longer.
+WITHOUT_DEVICE_DEADLINE_S = 1800
 _DEVICE_GAP_S = 0.5
 
 
@@ -58,6 +59,8 @@ class Supervision:
         self.presence = DeviceWatch(place.device)
         #: How the device was throttled during the build; none if nobody could say.
         self.throttling: Throttling | None = None
+        #: What Nsight Systems left, where it looked on.
+        self.nsys_report: Path | None = None
 
     def prepare(self, message: str) -> None:
         """Says what the attempt does before its child starts.
@@ -81,14 +84,14 @@ class Supervision:
         if overdue is not None:
             raise ChildFailedError(overdue)
 
-    def compute_reference(self, request: Mapping[str, Any]) -> ChildOutcome:
-        """Runs a request in a child of the reference's interpreter, without the device.
+    def run_without_device(self, request: Mapping[str, Any]) -> ChildOutcome:
+        """Runs a request in a child of the farm's own interpreter, without the device: a reference, a conversion.
 
         Raises:
             StoppedError: the attempt is to stop.
         """
-        child = self._child("reference", request, self._place.reference_python, {})
-        return self._supervise(child, min(REFERENCE_DEADLINE_S, self._remaining_s()))
+        child = self._child(request["operation"], request, self._place.reference_python, {})
+        return self._supervise(child, min(WITHOUT_DEVICE_DEADLINE_S, self._remaining_s()))
 
     def run_toolchain(self, compose: Callable[[], AttemptRequest]) -> AttemptResult:
         """Runs a request in a child of the job's toolchain, which has the device to itself.
@@ -103,6 +106,9 @@ class Supervision:
         """
         device, toolchain = self._place.device, self._job.target.toolchain
         visible = device.uuid if device.device_type.kind is DeviceKind.GPU else ""
+        nsys: list[str] = []
+        if self._job.request.benchmark.nsys:
+            nsys = nsys_command(self._folder, self._place.device.host)
         with self._device() as lock:
             child = self._child(
                 "attempt",
@@ -110,6 +116,7 @@ class Supervision:
                 self._place.interpreters[toolchain],
                 self._place.environment_for(toolchain),
                 pass_fds=(lock.fileno(),),
+                behind=nsys,
             )
             with ThrottleWatch(visible, lambda: self._journal.phase) as watch, self.presence:
                 outcome = self._supervise(child, self._remaining_s(), self._job.request.deadline_s)
@@ -117,6 +124,7 @@ class Supervision:
         if outcome.failure is not None:
             raise ChildFailedError(outcome.failure)
         assert outcome.result is not None  # noqa: S101 - neither stopped nor failed
+        self.nsys_report = report_in(self._folder) if nsys else None
         return result_from_json(outcome.result)
 
     @contextmanager
@@ -164,6 +172,7 @@ class Supervision:
         python: Path,
         environment: Mapping[str, str],
         pass_fds: tuple[int, ...] = (),
+        behind: Sequence[str] = (),
     ) -> ChildProcess:
         return ChildProcess(
             python,
@@ -174,6 +183,7 @@ class Supervision:
             environment=environment,
             limits=Limits.of(self._place.farm.settings, self._remaining_s()),
             pass_fds=pass_fds,
+            behind=behind,
         )
 
     def _supervise(

@@ -175,7 +175,11 @@ class CacheLoan:
         if not self._fetch(filed, theirs):
             # Nobody can use that one any more: ours takes its place.
             return ours
-        self._combine(theirs, self.returned_path, both)
+        asked = self._job.request
+        # Of two timings of one tactic the earlier file's holds: whoever built anew was after new ones.
+        anew = asked.is_rebuild or asked.builds > 1
+        earlier, later = (self.returned_path, theirs) if anew else (theirs, self.returned_path)
+        self._combine(earlier, later, both)
         return self._store.put_file(own_file(both))
 
     def _fetch(self, digest: Digest, path: Path) -> bool:
@@ -186,7 +190,7 @@ class CacheLoan:
             return False
         return True
 
-    def _combine_in_child(self, theirs: Path, ours: Path, both: Path) -> None:
+    def _combine_in_child(self, earlier: Path, later: Path, both: Path) -> None:
         """In the toolchain's interpreter, on the device: TensorRT makes caches from a builder only.
 
         Raises:
@@ -195,7 +199,7 @@ class CacheLoan:
             DeviceUnavailableError: the device was somebody else's all the time.
         """
         place, toolchain = self._place, self._job.target.toolchain
-        request = MergeRequest(toolchain.name, toolchain.version, (theirs, ours), both)
+        request = MergeRequest(toolchain.name, toolchain.version, (earlier, later), both)
         lock = DeviceLock(
             place.device.uuid,
             folder=place.farm.settings.locks,
@@ -223,7 +227,7 @@ class CacheLoan:
             raise FarmError(str(document["failure"]["message"]))
         for refused in document["refused"]:
             _log.warning("a timing cache of %s was dropped, for the builder does not take it", refused)
-        if not document["written"] or str(ours) in document["refused"]:
+        if not document["written"] or str(self.returned_path) in document["refused"]:
             raise CachesRefusedError("the builder does not take what this build came back with")
 
     def _acquire(self, lock: DeviceLock) -> None:

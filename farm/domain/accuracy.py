@@ -147,20 +147,27 @@ class VerificationSpec:
         inputs_sha256: digest of an `.npz` artifact with an array per input; empty for seeded random ones.
         seed: of the random inputs.
         thresholds: what it must reach.
+        has_outputs: whether that file also says what is to be computed (`outputs/NAME`), so that no reference is.
     """
 
     inputs_sha256: str = ""
     seed: int = 0
     thresholds: Thresholds = field(default_factory=Thresholds)
+    has_outputs: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The form in JSON."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "has_outputs" or value}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> VerificationSpec:
         """The inverse of `as_json`."""
-        return cls(value["inputs_sha256"], value["seed"], Thresholds(**value["thresholds"]))
+        return cls(
+            value["inputs_sha256"],
+            value["seed"],
+            Thresholds(**value["thresholds"]),
+            bool(value.get("has_outputs", False)),
+        )
 
 
 def compare(name: str, expected: NDArray[Any], actual: NDArray[Any]) -> OutputAccuracy:

@@ -26,6 +26,8 @@ class BenchmarkSpec:
         duration_ms: how long to count, at the least.
         min_iterations: how many iterations to count, at the least.
         max_iterations: where to stop counting all the same.
+        profile: whether to time the engine's layers too, once the rest is timed.
+        nsys: whether Nsight Systems looks on, which disturbs what is timed.
     """
 
     batches: tuple[int, ...] = ()
@@ -33,6 +35,8 @@ class BenchmarkSpec:
     duration_ms: int = 1000
     min_iterations: int = 20
     max_iterations: int = 20_000
+    profile: bool = False
+    nsys: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what can not be measured."""
@@ -45,7 +49,10 @@ class BenchmarkSpec:
 
     def as_json(self) -> dict[str, Any]:
         """The form in JSON."""
-        return {**asdict(self), "batches": list(self.batches)}
+        # Not there unless asked for: what was asked before they existed reads the same.
+        unset = {name for name in ("profile", "nsys") if not getattr(self, name)}
+        values = {name: value for name, value in asdict(self).items() if name not in unset}
+        return {**values, "batches": list(self.batches)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> BenchmarkSpec:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Mapping, Optional
 
 from farm.domain.errors import InvalidSpecError
+from farm.domain.precisions import is_quantized
 
 if TYPE_CHECKING:
     from farm.domain.models import Model
@@ -20,8 +21,6 @@ ALGORITHMS = {
 }
 #: The builder option of toolchains that calibrate.
 ALGORITHM_OPTION = "calibration_algorithm"
-#: Operators with which a model says by itself what is INT8.
-_EXPLICIT = frozenset({"QuantizeLinear", "DequantizeLinear"})
 #: In place of a file of samples.
 RANDOM = "random"
 #: As many samples as NVIDIA's samples and Polygraphy's users take; more changes little and costs time.
@@ -78,9 +77,16 @@ class Calibration:
         return cls(data, int(value["batch"]), int(value["samples"]), int(value.get("seed", 0)))
 
 
-def is_calibrated(precision: str, model: Model) -> bool:
-    """Whether a cell's ranges are to come from samples: INT8, and no Q/DQ nodes in the model."""
-    return "int8" in precision.split("+") and not _EXPLICIT & set(model.operators)
+def is_calibrated(precision: str, model: Model, calibration: Optional[Calibration] = None) -> bool:
+    """Whether a cell's ranges are to come from samples: 8 bits, and no Q/DQ nodes in the model.
+
+    Args:
+        precision: of the cell; `best` uses INT8 where there are samples.
+        model: of the cell.
+        calibration: what was given; none if nothing was.
+    """
+    wanted = is_quantized(precision) or (precision == "best" and calibration is not None)
+    return wanted and not model.has_qdq_nodes
 
 
 def why_not_calibrated(
@@ -94,10 +100,10 @@ def why_not_calibrated(
         model: of the cell.
         calibration: what was given; none if nothing was.
     """
-    if not is_calibrated(precision, model):
+    if not is_calibrated(precision, model, calibration):
         return ""
     if ALGORITHM_OPTION not in {option.name for option in toolchain.options}:
         return f"{toolchain.id} has no calibrators; quantise the model (Q/DQ nodes) first"
     if calibration is None:
-        return "int8 needs samples to calibrate with: --calibration samples.npz, or --calibration random"
+        return f"{precision} needs samples to calibrate with: --calibration samples.npz, or --calibration random"
     return ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from farm.domain.accuracy import Accuracy
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """One measurement session of one engine on one device."""
+    """One measurement session of one engine on one device.
+
+    Attributes:
+        profile: the times of the engine's layers; none where nobody asked for them.
+        nsys_sha256: of the report of Nsight Systems; empty where it did not look on.
+    """
 
     id: int
     engine_id: int
@@ -30,6 +36,10 @@ class Run:
     samples: Digest | None
     inputs_sha256: str = ""
     taints: tuple[str, ...] = ()
+    profile: Digest | None = None
+    nsys_sha256: str = ""
+    #: Of the engine's bytes that it measured; empty where an earlier release filed it.
+    engine_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,8 @@ class Engine:
         pinned_at: since when garbage collection must keep it; none if it need not.
         pin_reason: why.
         retired_at: since when its bytes are given up; its measurements stay.
+        details: what the build left to be known, as JSON.
+        layer_information: what it told of its layers after the build; none if it told nothing.
     """
 
     id: int
@@ -66,6 +78,8 @@ class Engine:
     pinned_at: datetime | None = None
     pin_reason: str = ""
     retired_at: datetime | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    layer_information: Digest | None = None
 
     @property
     def is_signed(self) -> bool:
@@ -74,19 +88,30 @@ class Engine:
 
     @property
     def is_verified(self) -> bool:
-        """Whether its outputs were compared with the reference."""
-        return not self.unverified_reason
+        """Whether its outputs were compared with the reference: after the build, or by a run since."""
+        return not self.unverified_reason or any(run.accuracy is not None for run in self.own_runs)
 
     @property
     def latest_run(self) -> Run | None:
         """The newest run that nothing disturbed; else the newest."""
-        clean = [run for run in self.runs if not run.taints and run.measurements]
-        found = clean or list(self.runs)
+        own = self.own_runs
+        clean = [run for run in own if not run.taints and run.measurements]
+        found = clean or own
         return found[-1] if found else None
+
+    @property
+    def own_runs(self) -> list[Run]:
+        """The runs of these very bytes; others are of engines that were filed under the key before a rebuild."""
+        return [run for run in self.runs if run.engine_sha256 in ("", self.digest.sha256)]
+
+    @property
+    def builds(self) -> list[Mapping[str, Any]]:
+        """The builds that it was chosen from, each with its figures; empty if there was one alone."""
+        return list(self.details.get("builds", ()))
 
     def measured_batches(self) -> frozenset[int]:
         """The batch sizes that some run has measured."""
-        return frozenset(m.batch for run in self.runs if not run.taints for m in run.measurements)
+        return frozenset(m.batch for run in self.own_runs if not run.taints for m in run.measurements)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,11 @@ class Worker:
     name: str = ""
     drain_reason: str = ""
 
+    @property
+    def takes_work(self) -> bool:
+        """Whether it lives, and takes what is new."""
+        return self.is_live and not self.drain_reason
+
 
 @dataclass(frozen=True)
 class Drain:

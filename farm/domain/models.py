@@ -1,4 +1,4 @@
-"""Models: what the farm knows of an ONNX graph without running it."""
+"""Models: what the farm knows of one without running it."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Model:
-    """An ONNX graph with all its weights, identified by the digest of its content.
+    """An ONNX graph (or what `format` says) with all its weights, identified by the digest of its content.
 
     Attributes:
         digest: sha256 of the content: graph and weights, wherever they are kept, without
             names of files, documentation strings and metadata; `size_bytes` counts all files.
-        files: the graph first, then external data.
+        files: the graph first, then external data; of a network the document that names the others.
         inputs: what must be fed, initializers excluded.
         outputs: what comes out.
         opset: version of the default operator set.
@@ -69,6 +69,7 @@ class Model:
         producer: the tool that wrote it, for people.
         parameters: number of weights.
         operators: how many nodes of each type, subgraphs and functions included.
+        format: what its files are: one of `farm.domain.model_formats`.
     """
 
     digest: Digest
@@ -80,3 +81,9 @@ class Model:
     producer: str = ""
     parameters: int = 0
     operators: Mapping[str, int] = field(default_factory=dict)
+    format: str = "onnx"
+
+    @property
+    def has_qdq_nodes(self) -> bool:
+        """Whether it has QuantizeLinear or DequantizeLinear nodes, and so says by itself what is quantized."""
+        return not {"QuantizeLinear", "DequantizeLinear"}.isdisjoint(self.operators)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Tuple
@@ -54,6 +55,10 @@ class ShapeRange:
         return len(shape) == len(self.min) and all(
             low <= size <= high for low, size, high in zip(self.min, shape, self.max)
         )
+
+    def distance(self, shape: Shape) -> float:
+        """How far a shape is from opt: the sum of the logarithms of its sizes' ratios, 0 for opt itself."""
+        return sum(abs(math.log(max(size, 1) / max(opt, 1))) for size, opt in zip(shape, self.opt))
 
     def as_json(self) -> dict[str, list[int]]:
         """The form in JSON."""

@@ -16,9 +16,18 @@ if TYPE_CHECKING:
     from farm.domain.specs import BuildSpec
     from farm.domain.targets import Target
 
-#: Options that change no tactic: how layers are spread over streams once their tactics are chosen, what the
-#: engine tells of itself, and whether a cache is used at all.
-NOT_IN_FLAGS = frozenset({"max_aux_streams", "profiling_verbosity", "timing_cache"})
+#: Options that change no tactic; `cache_flags` says of each why.
+NOT_IN_FLAGS = frozenset(
+    {
+        "max_aux_streams",
+        "profiling_verbosity",
+        "timing_cache",
+        "error_on_timing_cache_miss",
+        "disable_compilation_cache",
+        "exclude_lean_runtime",
+        "direct_io",
+    }
+)
 #: A cache beyond this is not filed: it would be fetched by every build. Whole ResNets take a few hundred KiB.
 MAX_CACHE_BYTES = 256 << 20
 #: PostgreSQL refuses keys beyond a third of a page.
@@ -68,8 +77,21 @@ def cache_flags(spec: BuildSpec) -> str:
     - `tactic_sources`, memory pools, `builder_optimization_level` and `avg_timing_iterations` are in: an entry
       could name a tactic of a source that is off, one that needs more memory than this build may take, or the
       best of fewer tactics or of fewer timings than this build asked for;
-    - options that choose no tactic (`NOT_IN_FLAGS`) are left out, so that asking for layer names does not cost
-      a cold build;
+    - `max_num_tactics`, `tiling_optimization_level` and `l2_limit_for_tiling` are in: an entry would be the best of
+      fewer or of other tactics;
+    - `refit`, `refit_identical`, `refit_individual`, `strip_plan` and `weight_streaming` are in: NVIDIA names
+      kREFIT, and weights that are not constants want other kernels;
+    - `sparse_weights`, `strict_nans`, `distributive_independence`, `precision_constraints`, `strongly_typed` and
+      `quantization_flags` are in: they decide which tactics a layer may take;
+    - `version_compatible`, `hardware_compatibility_level`, `runtime_platform`, `engine_capability`,
+      `default_device_type`, `DLA_core` and `gpu_fallback` are in: their kernels are for other runtimes, GPUs or DLA;
+    - `preview_features` are in: nobody knows what the next one changes;
+    - `max_aux_streams` (how layers are spread over streams once their tactics are chosen), `profiling_verbosity` (what
+      the engine tells of itself), `exclude_lean_runtime` (what lies beside the engine in its plan) and `direct_io`
+      (which reformats are refused; an entry has its formats) are left out, so that asking for layer names does not
+      cost a cold build;
+    - `timing_cache`, `error_on_timing_cache_miss` and `disable_compilation_cache` are left out: they say how a cache is
+      used. With one of its own, a build that may not miss would find none to hit;
     - an option that nobody has thought about yet is in: too many caches cost time, too few cost engines.
 
     >>> from types import SimpleNamespace as Spec

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Any, Mapping, Tuple
+from typing import Any, Collection, Mapping, Tuple
 
 from farm.domain.errors import InvalidSpecError
+from farm.domain.option_releases import where_it_is
+from farm.domain.option_rules import check_together
+from farm.domain.precisions import PRECISIONS
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import DeviceKind, DeviceType, ToolchainId
 
-PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8", "int8+fp16", "fp8")
 _SIZES = {"": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
@@ -21,8 +23,8 @@ class BuilderOption:
     Attributes:
         name: TensorRT's attribute name, such as `builder_optimization_level`; members of a group are
             written with a dot, such as `memory_pool_limits.WORKSPACE`.
-        kind: `int`, `bool`, `bytes` (a size such as `4GiB`), `choice`, or `signed-set` (a set of
-            `+NAME` and `-NAME`, relative to the toolchain's default).
+        kind: `int`, `bool`, `bytes` (a size such as `4GiB`), `choice`, `signed-set` (a set of
+            `+NAME` and `-NAME`, relative to the toolchain's default), or `names` (a set of names of the model's).
         default: what the toolchain does when the option is not given, as a canonical value.
         choices: the words that a `choice` or `signed-set` may use.
         minimum: least value of an `int` or `bytes`.
@@ -55,6 +57,8 @@ class BuilderOption:
             return text.upper()
         if self.kind == "signed-set":
             return self._parse_signed_set(value)
+        if self.kind == "names":
+            return sorted({str(name).strip() for name in _words(value)})
         number = _parse_number(text, allow_unit=self.kind == "bytes")
         if number is None or not self.minimum <= number <= self.maximum:
             span = f"{self.minimum} to {self.maximum}" if self.maximum < 2**62 else f"at least {self.minimum}"
@@ -63,9 +67,8 @@ class BuilderOption:
         return number
 
     def _parse_signed_set(self, value: Any) -> list[str]:
-        words = value if isinstance(value, (list, tuple)) else [w for w in str(value).split(",") if w.strip()]
         chosen: dict[str, str] = {}
-        for raw in words:
+        for raw in _words(value):
             word = str(raw).strip().upper()
             sign, name = (word[0], word[1:]) if word[:1] in ("+", "-") else ("+", word)
             if name not in self.choices:
@@ -93,6 +96,11 @@ class ToolchainDescription:
         needs_device: whether building needs such a device in the host.
         precision_options: precision-specific notes, how each one is honoured, for people.
         max_opset: the newest ONNX operator set that its parser knows; 0 if not known.
+        is_deterministic: whether a rebuild gives the same bytes.
+        model_formats: what it builds from (`farm.domain.model_formats`).
+        io_formats: memory formats that inputs and outputs can be given (`farm.domain.io_formats`); none if it has none.
+        io_types: element types that they can be given in place of the model's; none if they stay.
+        takes_plugins: whether plugin libraries can be loaded before the model is parsed.
         input_dtypes: element types that an input or output may have; empty if any.
     """
 
@@ -104,6 +112,11 @@ class ToolchainDescription:
     needs_device: bool = True
     precision_notes: Mapping[str, str] = field(default_factory=dict)
     max_opset: int = 0
+    is_deterministic: bool = False
+    model_formats: Tuple[str, ...] = ("onnx",)
+    io_formats: Tuple[str, ...] = ()
+    io_types: Tuple[str, ...] = ()
+    takes_plugins: bool = False
 
     def can_serve(self, device_type: DeviceType) -> bool:
         """Whether the toolchain builds for a type of device at all."""
@@ -122,6 +135,16 @@ class ToolchainDescription:
             return f"unknown precision {precision!r}. {did_you_mean(precision, PRECISIONS)}"
         return self.precisions.get(precision, f"{precision} is not supported yet by {self.id}")
 
+    def why_not_plugins(self, plugins: Collection[str]) -> str:
+        """Why plugin libraries can not be loaded; empty if they can, or there are none."""
+        return f"{self.id} takes no plugin libraries" if plugins and not self.takes_plugins else ""
+
+    def why_not_builds(self, builds: int) -> str:
+        """Why a cell is not built several times, to keep the fastest engine; empty if it can be."""
+        if builds > 1 and self.is_deterministic:
+            return f"every build of {self.id.name} gives the same engine: there is no fastest of {builds}"
+        return ""
+
     @property
     def supported_precisions(self) -> tuple[str, ...]:
         """The precisions that it can build with, in the farm's order."""
@@ -135,19 +158,32 @@ class ToolchainDescription:
         disowning every engine that is already filed (docs/engine-key.md).
 
         Raises:
-            InvalidSpecError: an option or its value is unknown.
+            InvalidSpecError: an option or its value is unknown, or two do not go together.
         """
         known = {option.name: option for option in self.options}
         chosen = {}
         for name, value in options.items():
             if name not in known:
-                raise InvalidSpecError(
-                    f"{self.id} has no builder option {name!r}", hint=did_you_mean(name, known)
-                )
-            parsed = known[name].parse(value)
+                raise self.no_option(name)
+            try:
+                parsed = known[name].parse(value)
+            except InvalidSpecError as error:
+                error.hint = self._where_a_word_is(name, value)
+                raise
             if parsed != known[name].default:
                 chosen[name] = parsed
+        check_together(chosen)
         return chosen
+
+    def no_option(self, name: str) -> InvalidSpecError:
+        """The error for an option that this toolchain does not have: where it is to be had, or what is near."""
+        where = where_it_is(self.id, name)
+        near = did_you_mean(name, {option.name for option in self.options})
+        return InvalidSpecError(f"{self.id} has no builder option {name!r}", hint=where or near)
+
+    def _where_a_word_is(self, name: str, value: Any) -> str:
+        """Which releases have the words of a value that are none here; empty if nobody knows them."""
+        return " ".join(filter(None, (where_it_is(self.id, name, str(word).strip()) for word in _words(value))))
 
     def as_json(self) -> dict[str, Any]:
         """The form in JSON, for the probe's answer and for SQL."""
@@ -172,8 +208,19 @@ class ToolchainDescription:
                 "serves": DeviceKind(value["serves"]),
                 "options": options,
                 "compute_capabilities": tuple(value["compute_capabilities"]),
+                # What was filed before there were others tells of none.
+                "model_formats": tuple(value.get("model_formats", ("onnx",))),
+                "io_formats": tuple(value.get("io_formats", ())),
+                "io_types": tuple(value.get("io_types", ())),
             }
         )
+
+
+def _words(value: Any) -> list[Any]:
+    """The members of a set as users write it: a list, or a text with commas."""
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    return [word for word in str(value).split(",") if word.strip()]
 
 
 def _parse_number(text: str, *, allow_unit: bool) -> int | None:

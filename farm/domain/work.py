@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from farm.domain.calibration_caches import ReturnedCalibrationCache
     from farm.domain.digests import Digest
     from farm.domain.manifests import SignedManifest
     from farm.domain.specs import BuildSpec
@@ -45,6 +46,8 @@ class JobRequest:
         phase_deadlines: how long a phase of it may take, in seconds; phases that are not named may take all.
         queue_timeout_s: how long it may wait for a worker, each time that it waits; for ever if none.
         priority: higher goes first.
+        rebuild_by: who wants the engine built anew although one is filed; empty if nobody does.
+        builds: how often one attempt builds the cell, to keep the fastest engine that verifies.
     """
 
     kind: JobKind = JobKind.BUILD
@@ -55,6 +58,13 @@ class JobRequest:
     phase_deadlines: Mapping[Phase, int] = field(default_factory=dict)
     queue_timeout_s: float | None = None
     priority: int = 0
+    rebuild_by: str = ""
+    builds: int = 1
+
+    @property
+    def is_rebuild(self) -> bool:
+        """Whether what it builds is to take the place of an engine that is filed."""
+        return bool(self.rebuild_by)
 
 
 @dataclass(frozen=True)
@@ -231,6 +241,11 @@ class AttemptOutcome:
         seconds: wall time of each phase.
         environment: facts of the child process.
         signed: what the worker states and signs about the engine.
+        measured: digest of the filed engine's bytes that a benchmark measured; none for a build.
+        layer_information: digest of what the engine told of its layers.
+        profile: digest of the times of its layers.
+        nsys: digest of the report of Nsight Systems.
+        calibration_cache: what the build gives back of its calibration cache; none where nothing is to be noted.
     """
 
     engine: Digest | None
@@ -243,3 +258,14 @@ class AttemptOutcome:
     seconds: Mapping[str, float]
     environment: Mapping[str, Any]
     signed: SignedManifest | None = None
+    measured: Digest | None = None
+    layer_information: Digest | None = None
+    profile: Digest | None = None
+    nsys: Digest | None = None
+    calibration_cache: ReturnedCalibrationCache | None = None
+
+    @property
+    def measured_sha256(self) -> str:
+        """Of the bytes that the figures are of; empty if nobody says."""
+        digest = self.engine or self.measured
+        return digest.sha256 if digest else ""

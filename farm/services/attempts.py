@@ -15,6 +15,7 @@ from farm.domain.jobs import (
     retry_delay_s,
 )
 from farm.failpoints import reach
+from farm.services.calibration_caches import return_calibration_cache
 from farm.services.follow_ups import follow_up
 from farm.services.timing_caches import return_cache
 
@@ -39,6 +40,8 @@ def finish_attempt(
         finished = transaction.engines.finish(job, attempt, outcome, log)
         if outcome.timing_cache is not None:
             return_cache(transaction, job, attempt, outcome.timing_cache)
+        if outcome.calibration_cache is not None:
+            return_calibration_cache(transaction, outcome.calibration_cache)
         if finished.has_follow_ups:
             follow_up(transaction, job, finished.engine_id)
         return finished.engine_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from farm.domain.errors import ConflictError
-from farm.services.submit import needs_measuring
+from farm.services.filed_answers import needs_measuring
 
 if TYPE_CHECKING:
     from farm.domain.specs import BuildSpec

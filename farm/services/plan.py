@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from farm.domain.benchmarks import BenchmarkSpec
 from farm.domain.calibration import ALGORITHM_OPTION, ALGORITHMS, is_calibrated, why_not_calibrated
+from farm.domain.conversion import why_model_can_not
 from farm.domain.errors import InvalidSpecError, UnsupportedTargetError
-from farm.domain.specs import BuildSpec, profile_from_batches, profile_from_shapes, shapes_at_batch
+from farm.domain.io_formats import canonical_io_formats, why_not_io_formats
+from farm.domain.model_formats import why_not_format
+from farm.domain.option_releases import where_it_is
+from farm.domain.option_rules import why_options_can_not
+from farm.domain.precisions import PRECISIONS, is_quantized, why_device_can_not
+from farm.domain.profiles import profile_at_batch, profiles_from_wishes, usual_batches
+from farm.domain.specs import BuildSpec
 from farm.domain.suggestions import did_you_mean
-from farm.domain.toolchains import PRECISIONS
 from farm.services.targets import resolve_targets
 
 if TYPE_CHECKING:
@@ -31,7 +37,8 @@ class BuildRequest:
         gpus: words for device types; empty for all that are known.
         toolchains: words for toolchains; empty for the newest of each.
         precisions: one cell for each on every target.
-        min_shapes: smallest shapes of dynamic inputs.
+        min_shapes: smallest shapes of dynamic inputs (or values of those that hold a shape), one mapping for each
+            optimization profile.
         opt_shapes: the shapes to tune for.
         max_shapes: largest shapes.
         batches: batch sizes to measure; they make the profile where no shapes are given.
@@ -40,20 +47,26 @@ class BuildRequest:
         calibration: what cells with INT8 are calibrated with.
         calibration_algorithm: how, in the user's word; empty for the usual one.
         skip_unsupported: leave out the cells that a toolchain can not do, instead of refusing.
+        builds: how often a cell is built, to keep the fastest engine.
+        io_formats: types and formats of inputs and outputs, by name (`farm.domain.io_formats`).
+        plugins: digests of plugin libraries, in the order of loading.
     """
 
     gpus: tuple[str, ...] = ()
     toolchains: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ("fp32",)
-    min_shapes: Mapping[str, Shape] = field(default_factory=dict)
-    opt_shapes: Mapping[str, Shape] = field(default_factory=dict)
-    max_shapes: Mapping[str, Shape] = field(default_factory=dict)
+    min_shapes: tuple[Mapping[str, Shape], ...] = ()
+    opt_shapes: tuple[Mapping[str, Shape], ...] = ()
+    max_shapes: tuple[Mapping[str, Shape], ...] = ()
     batches: tuple[int, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     salt: str = ""
     calibration: Calibration | None = None
     calibration_algorithm: str = ""
     skip_unsupported: bool = False
+    builds: int = 1
+    io_formats: Mapping[str, str] = field(default_factory=dict)
+    plugins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,8 @@ def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -
             raise InvalidSpecError(
                 f"unknown precision {precision!r}", hint=did_you_mean(precision, PRECISIONS)
             )
-    profile, batches = _profile(model, request)
+    profiles, batches = _profiles(model, request)
+    io_formats = canonical_io_formats(model, request.io_formats)
     targets = resolve_targets(transaction, request.gpus, request.toolchains)
     options, notes = _options_by_toolchain(request.options, [toolchain for _, _, toolchain in targets])
     live = {target for worker in transaction.fleet.workers() if worker.is_live for target in worker.targets}
@@ -108,8 +122,16 @@ def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -
     refused: list[tuple[str, str]] = []
     for slug, target, toolchain in targets:
         for precision in dict.fromkeys(request.precisions):
-            reason = toolchain.why_not(precision) or why_not_calibrated(
-                toolchain, precision, model, request.calibration
+            reason = (
+                why_not_format(toolchain, precision, options[toolchain.id], model)
+                or toolchain.why_not(precision)
+                or why_device_can_not(target.device_type, precision)
+                or why_model_can_not(target.toolchain, target.device_type, precision, model)
+                or why_not_calibrated(toolchain, precision, model, request.calibration)
+                or why_options_can_not(toolchain.id, precision, options[toolchain.id])
+                or toolchain.why_not_builds(request.builds)
+                or why_not_io_formats(toolchain, model, precision, io_formats)
+                or toolchain.why_not_plugins(request.plugins)
             )
             if reason:
                 refused.append((f"{slug} · {target.toolchain} · {precision}", reason))
@@ -119,9 +141,13 @@ def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -
                 target=target,
                 precision=precision,
                 builder_config=_config_of(options[toolchain.id], toolchain, precision, request),
-                profiles=(profile,) if profile else (),
+                profiles=profiles,
+                io_formats=io_formats,
+                plugins=request.plugins,
                 salt=request.salt,
-                calibration=request.calibration if is_calibrated(precision, model) else None,
+                calibration=request.calibration
+                if is_calibrated(precision, model, request.calibration)
+                else None,
             )
             cells.append(PlannedCell(slug, spec, target in live))
     if refused and (not request.skip_unsupported or not cells):
@@ -140,35 +166,24 @@ def _config_of(
 ) -> dict[str, Any]:
     """A cell's builder options: how to calibrate is one of cells alone that are calibrated."""
     rest = {name: value for name, value in options.items() if name != ALGORITHM_OPTION}
-    if "int8" not in precision.split("+") or request.calibration is None:
+    if not (is_quantized(precision) or precision == "best") or request.calibration is None:
         return rest
     if not request.calibration_algorithm:
         return dict(options)
     return {**rest, **toolchain.normalise({ALGORITHM_OPTION: ALGORITHMS[request.calibration_algorithm]})}
 
 
-def _profile(model: Model, request: BuildRequest) -> tuple[dict[str, ShapeRange], tuple[int, ...]]:
-    """The optimization profile, and the batch sizes to measure, each of them inside it."""
+def _profiles(
+    model: Model, request: BuildRequest
+) -> tuple[tuple[dict[str, ShapeRange], ...], tuple[int, ...]]:
+    """The optimization profiles, and the batch sizes to measure, each of them inside one."""
     BenchmarkSpec(batches=request.batches)
-    has_shapes = bool(request.min_shapes or request.opt_shapes or request.max_shapes)
-    if has_shapes or not request.batches or not any(tensor.is_dynamic for tensor in model.inputs):
-        profile = profile_from_shapes(model, request.min_shapes, request.opt_shapes, request.max_shapes)
-    else:
-        profile = profile_from_batches(model, request.batches)
-    batches = tuple(dict.fromkeys(request.batches)) or _batches_of(model, profile)
+    wished = (request.min_shapes, request.opt_shapes, request.max_shapes)
+    profiles = profiles_from_wishes(model, *wished, request.batches)
+    batches = tuple(dict.fromkeys(request.batches)) or usual_batches(model, profiles)
     for batch in batches:
-        shapes_at_batch(model, profile, batch)
-    return profile, batches
-
-
-def _batches_of(model: Model, profile: Mapping[str, ShapeRange]) -> tuple[int, ...]:
-    """Without a wish: the smallest, the tuned-for and the largest batch of the profile."""
-    for tensor in model.inputs:
-        if tensor.name in profile and tensor.shape[:1] == (-1,):
-            span = profile[tensor.name]
-            return tuple(sorted({span.min[0], span.opt[0], span.max[0]} - {0}))
-    first = [tensor.shape[0] for tensor in model.inputs if tensor.shape and tensor.shape[0] > 0]
-    return (first[0] if first else 1,)
+        profile_at_batch(model, profiles, batch)
+    return profiles, batches
 
 
 def _options_by_toolchain(
@@ -191,10 +206,22 @@ def _options_by_toolchain(
         if not takers:
             known = {option.name for t in scoped for option in t.options}
             names = ", ".join(sorted({str(t.id) for t in scoped}))
-            raise InvalidSpecError(f"no builder option {name!r} in {names}", hint=did_you_mean(name, known))
+            raise InvalidSpecError(
+                f"no builder option {name!r} in {names}",
+                hint=_where_it_is(scoped, name) or did_you_mean(name, known),
+            )
         for toolchain in takers:
             chosen[toolchain.id][name] = value
         others = sorted({str(t.id) for t in scoped} - {str(t.id) for t in takers})
         if others:
-            notes.append(f"{name} does not exist in {', '.join(others)} and has no effect there")
+            where = _where_it_is([t for t in scoped if t not in takers], name)
+            notes.append(
+                f"{name} does not exist in {', '.join(others)} and has no effect there"
+                + (f": {where}" if where else "")
+            )
     return {t.id: t.normalise(chosen[t.id]) for t in toolchains}, notes
+
+
+def _where_it_is(toolchains: Sequence[ToolchainDescription], name: str) -> str:
+    """Which releases have an option that these toolchains lack; empty if nobody knows of it."""
+    return " ".join(dict.fromkeys(filter(None, (where_it_is(t.id, name) for t in toolchains))))

@@ -27,7 +27,7 @@ class CellProgress:
         job: that builds or measures it; none if it was answered from the store.
         attempt: the newest one of the job.
         engine: as soon as it is filed.
-        has_live_worker: whether somebody could take it now.
+        has_live_worker: whether somebody who takes new work could take it now.
         beyond: what it wants beyond the build that it shares; measured as soon as that is done.
     """
 
@@ -64,7 +64,7 @@ class SubmissionProgress:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether cells wait, nothing runs, and no live worker could take any of them."""
+        """Whether cells wait, nothing runs, and nobody who takes new work could take any of them."""
         open_cells = [cell for cell in self.cells if not cell.state.is_terminal]
         return bool(open_cells) and all(
             cell.state is JobState.QUEUED and not cell.has_live_worker for cell in open_cells
@@ -84,7 +84,7 @@ def submission_progress(transaction: Transaction, submission_id: str) -> Submiss
 def progress_of(transaction: Transaction, submissions: Sequence[Submission]) -> list[SubmissionProgress]:
     """Where submissions stand now, in a handful of statements however many cells they have."""
     slugs = slugs_of(transaction)
-    live = {target for worker in transaction.fleet.workers() if worker.is_live for target in worker.targets}
+    live = {target for worker in transaction.fleet.workers() if worker.takes_work for target in worker.targets}
     cells = [cell for submission in submissions for cell in submission.cells]
     job_ids = [cell.job_id for cell in cells if cell.job_id and cell.disposition is not Disposition.BUILT]
     jobs = transaction.jobs.get_all(list(dict.fromkeys(job_ids)))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from farm.domain.errors import AccuracyError, ConflictError, InvalidRequestError
+from farm.domain.errors import ConflictError, InvalidRequestError
 from farm.domain.jobs import JobKind, JobState
 from farm.domain.work import Cell, Disposition, FollowUp, JobRequest, WantedJob
+from farm.services.filed_answers import needs_measuring, needs_rebuilding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from farm.domain.filing import Engine, Run
+    from farm.domain.filing import Engine
     from farm.domain.models import Model
     from farm.domain.specs import BuildSpec
     from farm.domain.work import Job, ModelName, Submission
@@ -32,16 +33,32 @@ class SubmitOrder:
         user: who asks.
         tags: words of the user's own.
         job: how the jobs are to measure and verify, and how often they may be tried.
+        samples: how samples were made of images and files, for the record; by `inputs` and `calibration`.
     """
 
     name: str
     user: str
     tags: dict[str, str]
     job: JobRequest
+    samples: Mapping[str, Any] = field(default_factory=dict)
 
 
-def keep_model(store: ArtifactStore, model: Model, folder: Path, progress: Callable[[str], None]) -> None:
+def keep_model(
+    store: ArtifactStore,
+    model: Model,
+    folder: Path,
+    progress: Callable[[str], None],
+    *,
+    graph: Path | None = None,
+) -> None:
     """Copies a model's files into the store, except those that are there.
+
+    Args:
+        store: that takes them.
+        model: whose they are.
+        folder: where they are.
+        progress: told of every file.
+        graph: where the graph is, if it is not in the folder.
 
     Raises:
         StoreUnavailableError: the store is missing, full, or can not be written.
@@ -52,7 +69,8 @@ def keep_model(store: ArtifactStore, model: Model, folder: Path, progress: Calla
         if store.touch(file.digest):
             continue
         progress(f"storing {file.name}")
-        if store.put_file(folder / file.name) != file.digest:
+        place = graph if graph is not None and file is model.files[0] else folder / file.name
+        if store.put_file(place) != file.digest:
             raise InvalidRequestError(f"{file.name} changed while it was read", hint="Submit it again.")
 
 
@@ -85,7 +103,7 @@ def _submit(database: Database, model: Model, plan: Plan, order: SubmitOrder) ->
             user=order.user,
             tags=order.tags,
             cells=[answer.cell for answer in answers],
-            request=_summary(name, plan, request),
+            request=_summary(name, plan, request) | ({"samples": dict(order.samples)} if order.samples else {}),
         )
         transaction.jobs.add_follow_ups(
             [
@@ -101,7 +119,7 @@ def foresee(transaction: Transaction, plan: Plan, job: JobRequest) -> list[tuple
     """What submitting a plan would lead to now, cell by cell, with the engine where there is one."""
     request = _measuring(job, plan)
     found: list[tuple[Disposition, Engine | None]] = []
-    for look in _look(transaction, [cell.spec for cell in plan.cells], request):
+    for look in _look(transaction, [cell.spec for cell in plan.cells], request, user=""):
         if look.is_answered:
             found.append((Disposition.BUILT, look.engine))
         else:
@@ -112,6 +130,11 @@ def foresee(transaction: Transaction, plan: Plan, job: JobRequest) -> list[tuple
 def _measuring(job: JobRequest, plan: Plan) -> JobRequest:
     """The request with the batch sizes of the plan."""
     return replace(job, benchmark=replace(job.benchmark, batches=plan.batches))
+
+
+def _measuring_alone(request: JobRequest) -> JobRequest:
+    """The same request of an engine that is filed and stays."""
+    return replace(request, kind=JobKind.BENCHMARK, rebuild_by="", builds=1)
 
 
 @dataclass(frozen=True)
@@ -131,7 +154,11 @@ class _Look:
     @property
     def is_answered(self) -> bool:
         """Whether the engine has all that is asked for."""
-        return self.engine is not None and not needs_measuring(self.engine, self.request)
+        return (
+            self.engine is not None
+            and self.request.kind is JobKind.BENCHMARK
+            and not needs_measuring(self.engine, self.request)
+        )
 
 
 @dataclass(frozen=True)
@@ -142,20 +169,29 @@ class _Answer:
     beyond: JobRequest | None = None
 
 
-def _look(transaction: Transaction, specs: Sequence[BuildSpec], request: JobRequest) -> list[_Look]:
-    """What is there for every cell."""
+def _look(
+    transaction: Transaction, specs: Sequence[BuildSpec], request: JobRequest, user: str
+) -> list[_Look]:
+    """What is there for every cell.
+
+    Raises:
+        InvalidRequestError: an engine that is pinned would have to give way to a new one.
+    """
     # The jobs before the engines: one that ends between the two looks has filed its engine by the second.
     building = transaction.jobs.active_all(specs, request)
     # What is not signed nobody would hand out, so it is built anew and signed by a key that counts.
     found = transaction.engines.find_all(specs)
     engines = {key: engine for key, engine in found.items() if engine.is_signed}
-    measuring = replace(request, kind=JobKind.BENCHMARK)
+    measuring = _measuring_alone(request)
     filed = [spec for spec in specs if spec.digest.sha256 in engines]
     measured = transaction.jobs.active_all(filed, measuring)
     looks = []
     for spec in specs:
         key = spec.digest.sha256
-        if key in engines:
+        if key in engines and needs_rebuilding(engines[key], request):
+            asked = request if request.is_rebuild else replace(request, rebuild_by=user)
+            looks.append(_Look(engines[key], building.get(key), asked))
+        elif key in engines:
             looks.append(_Look(engines[key], measured.get(key), measuring))
         else:
             looks.append(_Look(None, building.get(key), request))
@@ -165,7 +201,7 @@ def _look(transaction: Transaction, specs: Sequence[BuildSpec], request: JobRequ
 def _answer(
     transaction: Transaction, specs: Sequence[BuildSpec], request: JobRequest, user: str
 ) -> list[_Answer]:
-    looks = _look(transaction, specs, request)
+    looks = _look(transaction, specs, request, user)
     does = _share(transaction, [look for look in looks if look.job and not look.is_answered], user)
     # The first cell of a spec queues it; another one, if somebody names a target twice, shares it.
     wanted: dict[str, WantedJob] = {}
@@ -181,9 +217,7 @@ def _answer(
         elif look.job is not None:
             cell = Cell(at, spec, Disposition.SHARED, look.job.id, engine_id)
             asks_more = look.request.kind is JobKind.BUILD and _asks_more(does[look.job.id], look.request)
-            answers.append(
-                _Answer(cell, replace(look.request, kind=JobKind.BENCHMARK) if asks_more else None)
-            )
+            answers.append(_Answer(cell, _measuring_alone(look.request) if asks_more else None))
         else:
             key = spec.digest.sha256
             how = Disposition.QUEUED if wanted[key].position == at else Disposition.SHARED
@@ -226,6 +260,8 @@ def _for_both(job: JobRequest, other: JobRequest) -> JobRequest:
         priority=max(job.priority, other.priority),
         queue_timeout_s=None if None in timeouts else max(filter(None, timeouts)),
         max_attempts=max(job.max_attempts, other.max_attempts),
+        rebuild_by=job.rebuild_by or other.rebuild_by,
+        builds=max(job.builds, other.builds),
         deadline_s=max(job.deadline_s, other.deadline_s),
         # A phase that one of them does not limit has no limit.
         phase_deadlines={
@@ -244,28 +280,6 @@ def _asks_more(does: JobRequest, asked: JobRequest) -> bool:
         or wants.inputs_sha256 not in ("", checks.inputs_sha256)
         or wants.thresholds != checks.thresholds
     )
-
-
-def needs_measuring(engine: Engine, request: JobRequest) -> bool:
-    """Whether a filed engine lacks figures that the request asks for."""
-    if not engine.is_verified:
-        # Nothing here can run it, so there is nothing to measure with.
-        return False
-    if set(request.benchmark.batches) - engine.measured_batches():
-        return True
-    wanted = request.verification.inputs_sha256
-    runs = [run for run in engine.runs if run.accuracy is not None and wanted in ("", run.inputs_sha256)]
-    # The newest on these inputs; another limit than it was built with is checked by verifying once more.
-    return not (runs and _passes(runs[-1], request))
-
-
-def _passes(run: Run, request: JobRequest) -> bool:
-    assert run.accuracy is not None  # noqa: S101 - chosen by it
-    try:
-        request.verification.thresholds.check(run.accuracy)
-    except AccuracyError:
-        return False
-    return True
 
 
 def _summary(name: ModelName, plan: Plan, request: JobRequest) -> dict[str, object]:

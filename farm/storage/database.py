@@ -20,6 +20,7 @@ from farm.storage.columns import json_text
 from farm.storage.database_errors import first_line, postgresql_error, sqlite_error
 from farm.storage.rows import database_now
 from farm.storage.sql_caches import SqlTimingCaches
+from farm.storage.sql_calibration_caches import SqlCalibrationCaches
 from farm.storage.sql_engines import SqlEngineFiles
 from farm.storage.sql_fleet import SqlFleetCatalog
 from farm.storage.sql_garbage import SqlGarbageRecords
@@ -57,6 +58,7 @@ class SqlTransaction:
         self.jobs = SqlJobLedger(connection)
         self.engines = SqlEngineFiles(connection)
         self.caches = SqlTimingCaches(connection)
+        self.calibration_caches = SqlCalibrationCaches(connection)
         self.keys = SqlSigningKeys(connection)
         self.garbage = SqlGarbageRecords(connection)
         self.metrics = SqlMetrics(connection)

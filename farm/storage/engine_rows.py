@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def engine_from_row(row: Row[Any], runs: tuple[Run, ...]) -> Engine:
-    """A row of `engines` with the size of its artifact, and the end of its key, beside it."""
+    """A row of `engines` with the sizes of its artifacts, and the end of its key, beside it."""
     return Engine(
         id=row.id,
         spec=BuildSpec.from_json(row.spec),
@@ -34,6 +34,8 @@ def engine_from_row(row: Row[Any], runs: tuple[Run, ...]) -> Engine:
         pinned_at=row.pinned_at,
         pin_reason=row.pin_reason,
         retired_at=row.retired_at,
+        details=row.details,
+        layer_information=Digest(row.layers_sha256, row.layers_size_bytes) if row.layers_sha256 else None,
     )
 
 
@@ -55,7 +57,7 @@ def signature_values(signed: SignedManifest | None) -> dict[str, Any]:
 
 
 def run_from_row(row: Row[Any], measurements: tuple[Measurement, ...]) -> Run:
-    """A row of `runs` with the size of its samples beside it."""
+    """A row of `runs` with the sizes of its samples and its profile beside it."""
     return Run(
         id=row.id,
         engine_id=row.engine_id,
@@ -68,6 +70,9 @@ def run_from_row(row: Row[Any], measurements: tuple[Measurement, ...]) -> Run:
         samples=Digest(row.samples_sha256, row.samples_size_bytes) if row.samples_sha256 else None,
         inputs_sha256=row.benchmark.get("inputs_sha256", ""),
         taints=tuple(row.taints),
+        profile=Digest(row.profile_sha256, row.profile_size_bytes) if row.profile_sha256 else None,
+        nsys_sha256=row.benchmark.get("nsys_sha256", ""),
+        engine_sha256=row.benchmark.get("engine_sha256", ""),
     )
 
 

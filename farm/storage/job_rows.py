@@ -30,6 +30,8 @@ def dedup_sha256(spec: BuildSpec, request: JobRequest) -> str:
             verification.inputs_sha256,
             {name: repr(limit) for name, limit in verification.thresholds.as_json().items()},
         ]
+        # Only where asked for: jobs of before are what they were.
+        parts += [name for name in ("profile", "nsys") if getattr(request.benchmark, name)]
     return digest_of_json(parts).sha256
 
 
@@ -44,6 +46,9 @@ def request_as_json(request: JobRequest) -> dict[str, Any]:
         "phase_deadlines": {phase.value: limit for phase, limit in request.phase_deadlines.items()},
         "queue_timeout_s": request.queue_timeout_s,
         "priority": request.priority,
+        # Not there unless it was asked for: other releases know nothing of it.
+        **({"rebuild_by": request.rebuild_by} if request.rebuild_by else {}),
+        **({"builds": request.builds} if request.builds > 1 else {}),
     }
 
 
@@ -59,6 +64,8 @@ def request_from_json(value: Mapping[str, Any]) -> JobRequest:
         phase_deadlines={Phase(name): s for name, s in value.get("phase_deadlines", {}).items()},
         queue_timeout_s=value.get("queue_timeout_s"),
         priority=value.get("priority", 0),
+        rebuild_by=value.get("rebuild_by", ""),
+        builds=value.get("builds", 1),
     )
 
 

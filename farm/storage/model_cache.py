@@ -43,8 +43,8 @@ class ModelCache:
         known = self._remembered(path)
         if known is not None:
             return known
-        # Late, since it imports onnx.
-        from farm.storage.onnx_files import read_model
+        # Late, since it may import onnx.
+        from farm.storage.model_files import read_model
 
         model = read_model(path)
         self._remember(path, model)
@@ -113,6 +113,7 @@ def _model_as_json(model: Model) -> dict[str, Any]:
         "producer": model.producer,
         "parameters": model.parameters,
         "operators": dict(model.operators),
+        "format": model.format,
     }
 
 
@@ -127,6 +128,7 @@ def _model_from_json(value: dict[str, Any]) -> Model:
         producer=value["producer"],
         parameters=value["parameters"],
         operators=value["operators"],
+        format=value["format"],
     )
 
 

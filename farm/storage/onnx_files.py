@@ -56,8 +56,21 @@ def read_model(path: Path) -> Model:
 
 
 def _read(path: Path) -> Model:
-    data = _graph_bytes(path)
-    graph_file = ModelFile(path.name, digest_of_bytes(data))
+    return model_in(graph_bytes(path), path.name, path.parent)
+
+
+def model_in(data: bytes, name: str, folder: Path) -> Model:
+    """The model in the bytes of a graph file.
+
+    Args:
+        data: the graph.
+        name: of its file.
+        folder: where weights kept outside it are.
+
+    Raises:
+        InvalidModelError: it can not be taken.
+    """
+    graph_file = ModelFile(name, digest_of_bytes(data))
     _refuse_other_formats(data)
 
     # Late, because onnx takes longer to import than most commands take to run.
@@ -66,7 +79,7 @@ def _read(path: Path) -> Model:
     model = onnx_content.parse(data)
     # What is kept outside is looked at before onnx's checker, which opens such files with less care.
     slices = onnx_content.slices_of(model)
-    external_files, slice_digests = digest_external_files(path.parent, slices, graph_name=path.name)
+    external_files, slice_digests = digest_external_files(folder, slices, graph_name=name)
     opset, operators = onnx_graph.check_operators(model)
     inputs, outputs = onnx_graph.inputs_of(model), onnx_graph.outputs_of(model)
     onnx_graph.check_graph(model, data, has_external_data=bool(slices))
@@ -90,7 +103,12 @@ def _read(path: Path) -> Model:
     )
 
 
-def _graph_bytes(path: Path) -> bytes:
+def graph_bytes(path: Path) -> bytes:
+    """The bytes of a graph file, with nothing but a regular file of a size that can be a graph taken for one.
+
+    Raises:
+        InvalidModelError: it is no such file.
+    """
     if not path.name.isprintable():
         # Surrogates too: such a name fits neither JSON nor SQL.
         raise InvalidModelError("the file's name holds characters that can not be printed", hint="Rename it.")

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
-# Inference parses the graph again and copies it, which is too much for a convenience beyond this.
-_LARGEST_INFERRED_BYTES = 64 << 20
+#: Inference parses the graph again and copies it, which is too much for a convenience beyond this.
+LARGEST_INFERRED_BYTES = 64 << 20
 _LONGEST_REASON = 400
-# What onnx's C++ throws at graphs it can not take: its own errors, and the standard library's by other names.
-_REFUSALS = (
+#: What onnx's C++ throws at graphs it can not take: its own errors, and the standard library's by other names.
+REFUSALS = (
     onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError,
     RuntimeError,
@@ -109,16 +109,16 @@ def check_graph(model: ModelProto, data: bytes, *, has_external_data: bool) -> N
         data = _light_copy(model).SerializeToString()
     try:
         onnx.checker.check_model(data)
-    except _REFUSALS as error:
-        raise InvalidModelError(f"onnx refuses the graph: {_one_line(str(error))}") from error
+    except REFUSALS as error:
+        raise InvalidModelError(f"onnx refuses the graph: {one_line(str(error))}") from error
 
 
 def with_inferred_shapes(model: ModelProto, data: bytes, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Outputs with the shapes that onnx infers, where the graph gives none and it is small."""
-    if not _without_shape(model) or len(data) > _LARGEST_INFERRED_BYTES:
+    if not _without_shape(model) or len(data) > LARGEST_INFERRED_BYTES:
         return outputs
     # Only a convenience: a graph that can not be inferred may still be one that can be built.
-    with contextlib.suppress(InvalidModelError, *_REFUSALS):
+    with contextlib.suppress(InvalidModelError, *REFUSALS):
         return outputs_of(onnx.shape_inference.infer_shapes(data))
     return outputs
 
@@ -237,7 +237,8 @@ def _empty(tensor: TensorProto) -> None:
     tensor.dims.append(0)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """What onnx says, fit to be shown."""
     # The checker quotes names from the model, which may hold anything, such as a terminal's commands.
     words = " ".join(text.split())
     return "".join(char if char.isprintable() else "?" for char in words)[:_LONGEST_REASON]

@@ -38,6 +38,7 @@ DOCUMENTS: tuple[tuple[Column[Any], tuple[str, ...] | None], ...] = (
     (follow_ups.c.request, ("verification", "inputs_sha256")),
     (submissions.c.request, ("inputs_sha256",)),
     (runs.c.benchmark, ("inputs_sha256",)),
+    (runs.c.benchmark, ("nsys_sha256",)),
     # A spec's other digests are of contents and keys.
     (jobs.c.spec, ("calibration", "data")),
     (cells.c.spec, ("calibration", "data")),

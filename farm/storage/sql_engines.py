@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from farm.domain.benchmarks import Measurement
     from farm.domain.specs import BuildSpec
 
+_OF_LAYERS, _OF_PROFILE = artifacts.alias("of_layers"), artifacts.alias("of_profile")
+
 
 class SqlEngineFiles(SqlFiling):
     """Implements `EngineFiles`."""
@@ -94,8 +96,14 @@ class SqlEngineFiles(SqlFiling):
 
     def _engines(self, *conditions: Any) -> list[Engine]:
         query = (
-            select(engines, artifacts.c.size_bytes, signing_keys.c.revoked_at.label("key_revoked_at"))
+            select(
+                engines,
+                artifacts.c.size_bytes,
+                signing_keys.c.revoked_at.label("key_revoked_at"),
+                _OF_LAYERS.c.size_bytes.label("layers_size_bytes"),
+            )
             .join(artifacts, artifacts.c.sha256 == engines.c.artifact_sha256)
+            .outerjoin(_OF_LAYERS, _OF_LAYERS.c.sha256 == engines.c.layers_sha256)
             .outerjoin(signing_keys, signing_keys.c.id == engines.c.signing_key)
             .where(*conditions)
             .order_by(engines.c.id)
@@ -108,8 +116,13 @@ class SqlEngineFiles(SqlFiling):
         if not engine_ids:
             return {}
         query = (
-            select(runs, artifacts.c.size_bytes.label("samples_size_bytes"))
+            select(
+                runs,
+                artifacts.c.size_bytes.label("samples_size_bytes"),
+                _OF_PROFILE.c.size_bytes.label("profile_size_bytes"),
+            )
             .outerjoin(artifacts, artifacts.c.sha256 == runs.c.samples_sha256)
+            .outerjoin(_OF_PROFILE, _OF_PROFILE.c.sha256 == runs.c.profile_sha256)
             .where(runs.c.engine_id.in_(engine_ids))
             .order_by(runs.c.id)
         )

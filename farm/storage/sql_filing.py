@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, false, insert, or_, select, update
+from sqlalchemy import and_, bindparam, case, false, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from farm.domain.benchmarks import LatencySummary, Measurement
@@ -33,7 +33,7 @@ class SqlFiling:
 
     The unique key on the spec makes the first engine the winner; one that is filed already keeps its bytes, and
     only the run is added. One without a signature that counts gives way to one with, and one that was retired to
-    any.
+    any. A job that was told to rebuild puts its engine in the filed one's place.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -59,6 +59,7 @@ class SqlFiling:
             has_follow_ups = self._connection.execute(wanted).scalar_one()
             return Finished(self.file(job, attempt, outcome), has_follow_ups)
         made = _made(job, attempt, engine, outcome)
+        self._note_layers(outcome)
         ended = self._connection.execute(
             succeeding(stamps_of(outcome.seconds), frozenset(made)),
             {
@@ -84,6 +85,7 @@ class SqlFiling:
         filed: int | None = None
         if outcome.engine is not None:
             note_artifact(self._connection, outcome.engine, "engine")
+            self._note_layers(outcome)
             keyed = {
                 "spec_sha256": job.spec.digest.sha256,
                 "spec": job.spec.as_json(),
@@ -103,11 +105,24 @@ class SqlFiling:
             self._file_run(filed, job, attempt, outcome)
         return filed
 
+    def _note_layers(self, outcome: AttemptOutcome) -> None:
+        """Before the row of an engine refers to it."""
+        if outcome.layer_information is not None:
+            note_artifact(self._connection, outcome.layer_information, "layers")
+
     def _give_way(self, job: Job, attempt: Attempt, outcome: AttemptOutcome) -> int:
         """The number of the engine under a key; one that nobody would hand out any more gives way, its runs stay."""
         if outcome.engine is not None:
-            gives_way = or_(engines.c.retired_at.is_not(None), _is_unsigned() if outcome.signed else false())
+            gives_way = or_(
+                engines.c.retired_at.is_not(None),
+                _is_unsigned() if outcome.signed else false(),
+                _is_rebuilt(outcome) if job.request.is_rebuild else false(),
+            )
             made = _made(job, attempt, outcome.engine, outcome)
+            if outcome.layer_information is None:
+                # The filed engine may have won against its rebuilds: it goes on with what it told of its layers.
+                has_same_bytes = engines.c.artifact_sha256 == outcome.engine.sha256
+                made["layers_sha256"] = case((has_same_bytes, engines.c.layers_sha256))
             self._connection.execute(
                 update(engines)
                 .where(engines.c.spec_sha256 == job.spec.digest.sha256, gives_way)
@@ -120,8 +135,13 @@ class SqlFiling:
         return int(filed)
 
     def _file_run(self, engine_id: int, job: Job, attempt: Attempt, outcome: AttemptOutcome) -> None:
-        if outcome.samples is not None:
-            note_artifact(self._connection, outcome.samples, "samples")
+        for artifact, kind in (
+            (outcome.samples, "samples"),
+            (outcome.profile, "profile"),
+            (outcome.nsys, "nsys-report"),
+        ):
+            if artifact is not None:
+                note_artifact(self._connection, artifact, kind)
         run_id = self._connection.execute(
             insert(runs)
             .values(
@@ -133,12 +153,16 @@ class SqlFiling:
                 started_at=self._measuring_began(attempt),
                 accuracy=outcome.accuracy,
                 samples_sha256=outcome.samples.sha256 if outcome.samples else None,
+                profile_sha256=outcome.profile.sha256 if outcome.profile else None,
                 benchmark={
                     **job.request.benchmark.as_json(),
                     "inputs_sha256": job.request.verification.inputs_sha256,
+                    "engine_sha256": outcome.measured_sha256,
+                    **({"nsys_sha256": outcome.nsys.sha256} if outcome.nsys else {}),
                 },
                 environment=dict(outcome.environment),
-                taints=[],
+                # Whoever looks on takes time of its own.
+                taints=["Nsight Systems looked on"] if outcome.nsys else [],
             )
             .returning(runs.c.id)
         ).scalar_one()
@@ -158,11 +182,13 @@ def _made(job: Job, attempt: Attempt, engine: Digest, outcome: AttemptOutcome) -
         "precision": job.spec.precision,
         "artifact_sha256": engine.sha256,
         "attempt_id": attempt.id,
-        "build_s": outcome.seconds.get("build", 0.0),
+        # Of several builds it is the kept one's.
+        "build_s": outcome.build.get("build_s") or outcome.seconds.get("build", 0.0),
         "precision_note": outcome.build.get("precision_note", ""),
         "device_memory_bytes": outcome.build.get("device_memory_bytes", 0),
         "layers": outcome.build.get("layers", 0),
         "details": outcome.build.get("details", {}),
+        "layers_sha256": outcome.layer_information.sha256 if outcome.layer_information else None,
         "unverified_reason": outcome.unverified_reason,
         **signature_values(outcome.signed),
     }
@@ -186,6 +212,13 @@ def _finding() -> Select[Any]:
     return select(engines.c.id).where(
         engines.c.spec_sha256 == bindparam("of_spec"), engines.c.retired_at.is_(None)
     )
+
+
+def _is_rebuilt(outcome: AttemptOutcome) -> ColumnElement[bool]:
+    """What a rebuild takes the place of: never one that was verified if it is not, nor one that somebody pinned."""
+    is_as_good = or_(literal(not outcome.unverified_reason), engines.c.unverified_reason != "")
+    is_signed = or_(literal(outcome.signed is not None), engines.c.signature == "")
+    return and_(is_as_good, is_signed, engines.c.pinned_at.is_(None))
 
 
 def _is_unsigned() -> ColumnElement[bool]:

@@ -46,6 +46,7 @@ class SqlModelCatalog:
             ir_version=model.ir_version,
             producer=model.producer,
             parameters=model.parameters,
+            format=model.format,
             created_at=DatabaseNow(),
         )
 
@@ -153,6 +154,7 @@ def _model_from_row(row: Row[Any]) -> Model:
         producer=row.producer,
         parameters=row.parameters,
         operators=row.operators,
+        format=row.format,
     )
 
 

@@ -26,7 +26,9 @@ def new_farm(tmp_path: Path) -> FarmCommand:
 def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a farm that has looked at this machine and has never been given anything."""
     farm = FarmCommand(tmp_path_factory.mktemp("empty"))
-    farm.run("submit", models.save(models.dense(batch=1), farm.folder / "dense.onnx"), "--dry-run")
+    farm.run(
+        "submit", models.save(models.dense(batch=1), farm.folder / "dense.onnx"), "--gpu", "cpu", "--dry-run"
+    )
     return farm.home
 
 

@@ -34,7 +34,7 @@ from workers.interpreters import Interpreter
 from workers.offers import Offer, offer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from farm.domain.calibration import Calibration
     from farm.domain.filing import Engine
@@ -183,6 +183,7 @@ class FarmOfTest:
         batches: tuple[int, ...] = (),
         calibration: Calibration | None = None,
         calibration_algorithm: str = "",
+        options: Mapping[str, Any] | None = None,
         **request: Any,
     ) -> list[str]:
         """The ids of the jobs of a submission."""
@@ -198,6 +199,7 @@ class FarmOfTest:
                 batches=batches,
                 calibration=calibration,
                 calibration_algorithm=calibration_algorithm,
+                options=options or {},
             )
             plan = plan_builds(transaction, known, wanted)
         order = SubmitOrder("small", "me", {}, JobRequest(**{"benchmark": QUICK, **request}))

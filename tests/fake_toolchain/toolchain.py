@@ -20,6 +20,7 @@ from farm.domain.digests import digest_of_file
 from farm.domain.errors import BuildError, InvalidSpecError, OutOfMemoryError
 from farm.domain.targets import DeviceKind, ToolchainId
 from farm.domain.toolchains import BuilderOption, ToolchainDescription
+from tests.fake_toolchain import variants
 from tests.fake_toolchain.misdeeds import MISDEEDS
 from workers.toolchains.toolchain import BuildInput, BuildOutput, CalibrationInput
 
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 
 CONTROL = Path()
 CACHE_HEADING = "a fake timing cache"
+CALIBRATION_HEADING = "a fake calibration cache of"
 DESCRIPTION = ToolchainDescription(
     id=ToolchainId("fake", "1.0.0"),
-    precisions={"fp32": "", "tf32": "", "int8": ""},
+    precisions={"fp32": "", "tf32": "", "int8": "", "int8+fp16": ""},
     options=(
         BuilderOption(
             "calibration_algorithm",
@@ -38,6 +40,7 @@ DESCRIPTION = ToolchainDescription(
             default="ENTROPY_CALIBRATION_2",
             choices=("ENTROPY_CALIBRATION_2", "MINMAX_CALIBRATION"),
         ),
+        BuilderOption("strip_plan", "bool", default=False),
     ),
     serves=DeviceKind.CPU,
 )
@@ -56,8 +59,15 @@ class FakeToolchain:
         progress(0.5, behaviour)
         BEHAVIOURS[behaviour]()
         shutil.copyfile(build.model_path, build.engine_path)
+        _leave_layers(build)
+        if behaviour in variants.KINDS:
+            variants.mark(build.engine_path, behaviour, number)
         if build.calibration is not None:
-            return BuildOutput(precision_note=_calibrated(build.calibration), layers=1)
+            return BuildOutput(
+                precision_note=_calibrated(build.calibration),
+                layers=1,
+                details={"calibration_cache": _ranges(build.calibration)},
+            )
         if (CONTROL / "caches").exists():
             return _with_cache(build, needs={"shared", f"build {number}"})
         return BuildOutput(precision_note="as it came", layers=1)
@@ -74,7 +84,15 @@ class FakeToolchain:
     def load(self, engine_path: Path) -> LoadedEngine:
         from workers.toolchains.onnxruntime import OnnxRuntimeToolchain
 
-        return OnnxRuntimeToolchain().load(engine_path)
+        return variants.with_its_ways(OnnxRuntimeToolchain().load(engine_path), engine_path)
+
+
+def _leave_layers(build: BuildInput) -> None:
+    """What the file `layers` of the control folder says; a link stays one."""
+    told = CONTROL / "layers"
+    if told.is_symlink() or told.exists():
+        assert build.layers_path is not None
+        shutil.copyfile(told, build.layers_path, follow_symlinks=False)
 
 
 def read_cache(path: Path) -> set[str] | None:
@@ -92,6 +110,18 @@ def _calibrated(wanted: CalibrationInput) -> str:
     """What came along to calibrate with."""
     data = "random" if wanted.data_path is None else digest_of_file(wanted.data_path).sha256
     return f"{wanted.algorithm} {data} {wanted.batch} {wanted.samples} {wanted.seed}"
+
+
+def _ranges(wanted: CalibrationInput) -> dict[str, object]:
+    """Takes the ranges of a cache that begins as this toolchain writes them, or measures and writes them."""
+    heading = f"{CALIBRATION_HEADING} {wanted.algorithm}"
+    lent = wanted.cache_in.read_text(errors="replace") if wanted.cache_in else ""
+    if lent.startswith(heading):
+        return {"taken": True, "entries": len(lent.splitlines()) - 1}
+    assert wanted.cache_out is not None
+    ranges = (CONTROL / "ranges").read_text() if (CONTROL / "ranges").exists() else "x: 3f800000\ny: 3f800000"
+    wanted.cache_out.write_text(f"{heading}\n{ranges}\n")
+    return {"taken": False, "entries": len(ranges.splitlines())}
 
 
 def _with_cache(build: BuildInput, *, needs: set[str]) -> BuildOutput:
@@ -222,6 +252,7 @@ def _daemon() -> None:
 
 BEHAVIOURS: dict[str, Callable[[], None]] = {
     "build": lambda: None,
+    **{kind: lambda: None for kind in variants.KINDS},
     "wait": _wait,
     "refuse": _refuse,
     "wrong": _wrong,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from tests.fakes.calibration_caches import InMemoryCalibrationCaches
 from tests.fakes.engine_files import InMemoryEngineFiles
 from tests.fakes.fleet_catalog import InMemoryFleetCatalog
 from tests.fakes.job_ledger import InMemoryJobLedger
@@ -75,6 +76,7 @@ class InMemoryTransaction:
         self.jobs = InMemoryJobLedger(tables, self.now)
         self.engines = InMemoryEngineFiles(tables, self.now)
         self.caches = InMemoryTimingCaches(tables, self.now)
+        self.calibration_caches = InMemoryCalibrationCaches(tables, self.now)
         self.keys = InMemorySigningKeys(tables, self.now)
 
     def now(self) -> datetime:

@@ -77,7 +77,7 @@ class InMemoryEngineFiles:
         engine = self.find(job.spec)
         if engine is None and outcome.engine is None:
             raise NotFoundError(f"job {job.id} measured an engine that is not filed")
-        gives_way = engine is not None and not engine.is_signed and outcome.signed is not None
+        gives_way = engine is not None and _gives_way(engine, job, outcome)
         if engine is None or gives_way:
             engine = self._new_engine(job, outcome, outcome.engine)
             retired = self._of(job.spec)
@@ -85,6 +85,8 @@ class InMemoryEngineFiles:
                 engine = replace(engine, id=retired.id, runs=retired.runs, pinned_at=retired.pinned_at)
         if outcome.engine is not None:
             self.add_artifact(outcome.engine, "engine")
+        if outcome.layer_information is not None:
+            self.add_artifact(outcome.layer_information, "layers")
         if outcome.accuracy is not None or outcome.measurements:
             engine = replace(engine, runs=(*engine.runs, self._new_run(engine, job, attempt, outcome)))
         self._tables.engines[engine.id] = engine
@@ -119,7 +121,7 @@ class InMemoryEngineFiles:
             id=len(self._tables.engines) + 1,
             spec=job.spec,
             digest=digest,
-            build_s=outcome.seconds.get("build", 0.0),
+            build_s=outcome.build.get("build_s") or outcome.seconds.get("build", 0.0),
             precision_note=outcome.build.get("precision_note", ""),
             device_memory_bytes=outcome.build.get("device_memory_bytes", 0),
             layers=outcome.build.get("layers", 0),
@@ -127,11 +129,14 @@ class InMemoryEngineFiles:
             job_id=job.id,
             signed=outcome.signed,
             created_at=self._now(),
+            details=outcome.build.get("details", {}),
+            layer_information=outcome.layer_information,
         )
 
     def _new_run(self, engine: Engine, job: Job, attempt: Attempt, outcome: AttemptOutcome) -> Run:
-        if outcome.samples is not None:
-            self.add_artifact(outcome.samples, "samples")
+        for artifact in (outcome.samples, outcome.profile, outcome.nsys):
+            if artifact is not None:
+                self.add_artifact(artifact, "beside a run")
         return Run(
             id=sum(len(known.runs) for known in self._tables.engines.values()) + 1,
             engine_id=engine.id,
@@ -143,4 +148,19 @@ class InMemoryEngineFiles:
             measurements=tuple(map(Measurement.from_json, outcome.measurements)),
             samples=outcome.samples,
             inputs_sha256=job.request.verification.inputs_sha256,
+            engine_sha256=outcome.measured_sha256,
+            taints=("Nsight Systems looked on",) if outcome.nsys else (),
+            profile=outcome.profile,
+            nsys_sha256=outcome.nsys.sha256 if outcome.nsys else "",
         )
+
+
+def _gives_way(engine: Engine, job: Job, outcome: AttemptOutcome) -> bool:
+    """Whether another engine takes its place: one that counts for one that does not, or one that was asked for."""
+    if outcome.engine is None:
+        return False
+    if not engine.is_signed and outcome.signed is not None:
+        return True
+    is_as_good = not outcome.unverified_reason or not engine.is_verified
+    is_as_signed = outcome.signed is not None or engine.signed is None
+    return job.request.is_rebuild and is_as_good and is_as_signed and engine.pinned_at is None

@@ -65,7 +65,9 @@ def same_work(spec: BuildSpec, request: JobRequest) -> tuple[object, ...]:
     """The key, and for a benchmark what it measures."""
     if request.kind is JobKind.BUILD:
         return (request.kind, spec.digest)
-    return (request.kind, spec.digest, sorted(request.benchmark.batches), request.verification.inputs_sha256)
+    benchmark = request.benchmark
+    asked = (sorted(benchmark.batches), benchmark.profile, benchmark.nsys)
+    return (request.kind, spec.digest, *asked, request.verification.inputs_sha256)
 
 
 def recorded_failure(failure: Failure | None) -> Failure | None:

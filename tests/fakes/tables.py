@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from farm.domain.calibration_caches import CalibrationCacheKey, FiledCalibrationCache
     from farm.domain.digests import Digest
     from farm.domain.filing import Engine, SigningKey
     from farm.domain.fleet import Drain, WorkerRegistration
@@ -58,6 +59,7 @@ class Tables:
     artifacts: dict[str, Digest] = field(default_factory=dict)
     timing_caches: dict[CacheKey, FiledCache] = field(default_factory=dict)
     cache_uses: dict[int, CacheUse] = field(default_factory=dict)
+    calibration_caches: dict[CalibrationCacheKey, FiledCalibrationCache] = field(default_factory=dict)
     drains: dict[str, Drain] = field(default_factory=dict)
     duties: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     usage: dict[str, tuple[float, datetime]] = field(default_factory=dict)

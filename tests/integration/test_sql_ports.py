@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from tests.behaviours.attempts import AttemptsBehaviour
 from tests.behaviours.attempts_given_back import AttemptsGivenBackBehaviour
+from tests.behaviours.calibration_caches import CalibrationCachesBehaviour
 from tests.behaviours.engine_files import EngineFilesBehaviour
 from tests.behaviours.job_ledger import JobLedgerBehaviour
 from tests.behaviours.job_turns import JobTurnsBehaviour
+from tests.behaviours.layers_and_profiles import LayersAndProfilesBehaviour
 from tests.behaviours.model_catalog import ModelCatalogBehaviour
+from tests.behaviours.rebuilt_engines import RebuiltEnginesBehaviour
 from tests.behaviours.shared_jobs import SharedJobsBehaviour
 from tests.behaviours.signing_keys import SigningKeysBehaviour
 from tests.behaviours.submissions import SubmissionsBehaviour
@@ -43,6 +46,14 @@ class TestEngineFiles(EngineFilesBehaviour):
     """`SqlEngineFiles`."""
 
 
+class TestRebuiltEngines(RebuiltEnginesBehaviour):
+    """`SqlEngineFiles`."""
+
+
+class TestLayersAndProfiles(LayersAndProfilesBehaviour):
+    """`SqlEngineFiles` and `SqlJobLedger`."""
+
+
 class TestSigningKeys(SigningKeysBehaviour):
     """`SqlSigningKeys`, and the engines that they signed."""
 
@@ -53,6 +64,10 @@ class TestWorkerStates(WorkerStatesBehaviour):
 
 class TestTimingCaches(TimingCachesBehaviour):
     """`SqlTimingCaches`."""
+
+
+class TestCalibrationCaches(CalibrationCachesBehaviour):
+    """`SqlCalibrationCaches`."""
 
 
 class TestAttemptsGivenBack(AttemptsGivenBackBehaviour):

@@ -17,7 +17,7 @@ from farm.domain.errors import BuildError, InvalidModelError, InvalidRequestErro
 from farm.domain.targets import DeviceKind
 from tests.fake_toolchain.harness import ROOT, farm_of_test, write_model
 from tests.server_programs import missing
-from workers.child.requests import ReferenceRequest, reference_request_as_json
+from workers.child.reference_request import ReferenceRequest, reference_request_as_json
 from workers.interpreters import command_of_child, probe_interpreter
 from workers.toolchains import load_toolchain
 from workers.toolchains.toolchain import BuildInput

@@ -15,10 +15,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from farm.domain.errors import BuildError, DeviceUnavailableError, InvalidModelError, InvalidSpecError
+from farm.domain.option_releases import OPTION_RELEASES
 from farm.domain.shapes import ShapeRange
 from farm.domain.targets import DeviceType
 from farm.domain.toolchains import ToolchainDescription
 from workers.toolchains import load_toolchain
+from workers.toolchains.conversion_options import conversion_options
 from workers.toolchains.toolchain import BuildInput, BuildOutput
 
 pytest.importorskip("tensorrt_rtx")
@@ -159,14 +161,20 @@ def test_every_option_that_is_offered_changes_something(
 ) -> None:
     build(toolchain, tmp_path)
     plain = digest(tmp_path / "engine.plan")
-    assert {option.name for option in description.options} == {
-        "profiling_verbosity",
-        "memory_pool_limits.WORKSPACE",
-        "memory_pool_limits.TACTIC_SHARED_MEMORY",
+    of_conversion = {option.name for option in conversion_options()}
+    assert {option.name for option in description.options} - of_conversion == {
+        name for name, releases in OPTION_RELEASES.items() if not releases.why_not_rtx
     }
-    for verbosity in ("NONE", "DETAILED"):
-        build(toolchain, tmp_path, builder_config={"profiling_verbosity": verbosity})
-        assert digest(tmp_path / "engine.plan") != plain
+    options: tuple[dict[str, Any], ...] = (
+        {"profiling_verbosity": "NONE"},
+        {"profiling_verbosity": "DETAILED"},
+        {"weight_streaming": True},
+        # On by default in 1.7.1.
+        {"preview_features": ["-RUNTIME_ACTIVATION_RESIZE_10_10"]},
+    )
+    for chosen in options:
+        build(toolchain, tmp_path, builder_config=chosen)
+        assert digest(tmp_path / "engine.plan") != plain, chosen
     for pool in ("WORKSPACE", "TACTIC_SHARED_MEMORY"):
         with pytest.raises(BuildError, match="could not build the engine") as caught:
             build(toolchain, tmp_path, builder_config={f"memory_pool_limits.{pool}": 1 << 10})

@@ -144,3 +144,11 @@ def test_a_benchmarks_wishes_survive_json(spec: BenchmarkSpec) -> None:
 def test_what_can_not_be_measured_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidSpecError):
         BenchmarkSpec(**wrong)
+
+
+def test_profiling_stands_in_the_document_only_where_it_is_asked_for() -> None:
+    assert {"profile", "nsys"}.isdisjoint(BenchmarkSpec().as_json())
+    asked = BenchmarkSpec((8,), profile=True)
+    assert asked.as_json()["profile"] is True
+    assert BenchmarkSpec.from_json(asked.as_json()) == asked
+    assert BenchmarkSpec.from_json(BenchmarkSpec((8,), nsys=True).as_json()).nsys

@@ -15,14 +15,16 @@ from farm.domain.benchmarks import BenchmarkSpec
 from farm.domain.jobs import Failure, FailureClass
 from farm.domain.shapes import ShapeRange
 from tests.factories import a_measurement, an_accuracy
+from workers.child.reference_request import (
+    ReferenceRequest,
+    reference_request_as_json,
+    reference_request_from_json,
+)
 from workers.child.requests import (
     AttemptRequest,
     AttemptResult,
-    ReferenceRequest,
     attempt_request_as_json,
     attempt_request_from_json,
-    reference_request_as_json,
-    reference_request_from_json,
     result_as_json,
     result_from_json,
     write_json,
@@ -79,7 +81,7 @@ def test_a_request_for_an_attempt_comes_out_as_it_went_in(request: AttemptReques
     assert attempt_request_from_json(through_json(attempt_request_as_json(request))) == request
 
 
-@given(st.builds(ReferenceRequest, PATHS, PATHS, st.booleans(), SHAPES, st.integers(0), PATHS))
+@given(st.builds(ReferenceRequest, PATHS, PATHS, st.booleans(), SHAPES, st.integers(0), PATHS, SHAPES))
 def test_a_request_for_a_reference_comes_out_as_it_went_in(request: ReferenceRequest) -> None:
     assert reference_request_from_json(through_json(reference_request_as_json(request))) == request
 

@@ -300,8 +300,8 @@ def test_how_an_engine_is_timed_and_verified_does_not_change_the_key() -> None:
 
 
 def test_the_batches_to_measure_do_not_change_the_key_where_shapes_are_given() -> None:
-    spans = {"min_shapes": {"input": (1, 3, 8, 8)}, "opt_shapes": {"input": (8, 3, 8, 8)}}
-    request = BuildRequest(**spans, max_shapes={"input": (16, 3, 8, 8)})
+    spans = {"min_shapes": ({"input": (1, 3, 8, 8)},), "opt_shapes": ({"input": (8, 3, 8, 8)},)}
+    request = BuildRequest(**spans, max_shapes=({"input": (16, 3, 8, 8)},))
     measured = replace(request, batches=(2, 4))
     assert keys_of_a_submission(a_model(), request=request) == keys_of_a_submission(
         a_model(), request=measured

@@ -9,10 +9,13 @@ import pytest
 
 from tests.behaviours.artifact_store import ArtifactStoreBehaviour
 from tests.behaviours.attempts import AttemptsBehaviour
+from tests.behaviours.calibration_caches import CalibrationCachesBehaviour
 from tests.behaviours.engine_files import EngineFilesBehaviour
 from tests.behaviours.job_ledger import JobLedgerBehaviour
 from tests.behaviours.job_turns import JobTurnsBehaviour
+from tests.behaviours.layers_and_profiles import LayersAndProfilesBehaviour
 from tests.behaviours.model_catalog import ModelCatalogBehaviour
+from tests.behaviours.rebuilt_engines import RebuiltEnginesBehaviour
 from tests.behaviours.shared_jobs import SharedJobsBehaviour
 from tests.behaviours.signing_keys import SigningKeysBehaviour
 from tests.behaviours.submissions import SubmissionsBehaviour
@@ -83,8 +86,20 @@ class TestInMemoryEngineFiles(EngineFilesBehaviour):
     """Engines and runs."""
 
 
+class TestInMemoryRebuiltEngines(RebuiltEnginesBehaviour):
+    """Engines that were built anew."""
+
+
+class TestInMemoryLayersAndProfiles(LayersAndProfilesBehaviour):
+    """Layers of engines, and jobs that profile."""
+
+
 class TestInMemoryTimingCaches(TimingCachesBehaviour):
     """Timing caches."""
+
+
+class TestInMemoryCalibrationCaches(CalibrationCachesBehaviour):
+    """`InMemoryCalibrationCaches`."""
 
 
 class TestInMemoryWorkerStates(WorkerStatesBehaviour):

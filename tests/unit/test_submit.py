@@ -15,8 +15,9 @@ from farm.domain.jobs import JobKind, JobState
 from farm.domain.models import ModelFile
 from farm.domain.work import Disposition
 from farm.services.attempts import finish_attempt
+from farm.services.filed_answers import needs_measuring
 from farm.services.plan import BuildRequest, plan_builds
-from farm.services.submit import SubmitOrder, keep_model, needs_measuring, submit_plan
+from farm.services.submit import SubmitOrder, keep_model, submit_plan
 from tests.behaviours.given import attempts_of, claim, fail, given_a_cpu_worker, given_a_second_device
 from tests.factories import a_device, a_digest, a_job_request, a_model, a_worker, an_outcome
 from tests.fakes import InMemoryArtifactStore, InMemoryDatabase

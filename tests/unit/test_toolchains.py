@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm.domain.errors import InvalidSpecError
+from farm.domain.precisions import PRECISIONS
 from farm.domain.targets import DeviceKind, DeviceType, Target, ToolchainId, parse_toolchain
-from farm.domain.toolchains import PRECISIONS, BuilderOption, ToolchainDescription
+from farm.domain.toolchains import BuilderOption, ToolchainDescription
 from tests.factories import a_cpu_toolchain, a_device_type, a_toolchain, a_toolchain_id, an_l4
 
 LEVEL = BuilderOption("level", "int", default=3, minimum=1, maximum=5)

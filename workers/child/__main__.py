@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from farm.domain.errors import BuildError, FarmError, OutOfMemoryError
-from farm.domain.jobs import Failure, FailureClass
+from farm.domain.jobs import Failure, FailureClass, Phase
 from workers.child.events import EventStream
+from workers.child.reference_request import reference_request_from_json
 from workers.child.requests import (
     AttemptResult,
     attempt_request_from_json,
     merge_request_from_json,
-    reference_request_from_json,
     result_as_json,
     write_json,
 )
@@ -33,9 +33,11 @@ _PR_SET_PDEATHSIG = 1
 def main(arguments: list[str]) -> int:
     """Does what the request says; the exit code is 0 whenever there is a result."""
     request_path, result_path = map(Path, arguments)
-    _die_with_the_parent()
-    events = EventStream.taking_over_stdout()
     request = json.loads(request_path.read_text())
+    if not (request.get("benchmark") or {}).get("nsys"):
+        # A profiler starts it from a thread that may end before it; the guardian above both ends all that is left.
+        _die_with_the_parent()
+    events = EventStream.taking_over_stdout()
     try:
         answer = _answer(request, events)
     except FarmError as error:
@@ -66,6 +68,21 @@ def _answer(request: dict[str, Any], events: EventStream) -> dict[str, Any]:
         from workers.child.reference import compute_reference
 
         return {"failure": None, "reference": compute_reference(reference_request_from_json(request))}
+    if operation == "convert":
+        from workers.conversion.convert import convert_model
+        from workers.conversion.request import conversion_request_from_json
+
+        events.enter(Phase.PREPARE, "converting the model")
+        return {
+            "failure": None,
+            **vars(convert_model(conversion_request_from_json(request), events.progress)),
+        }
+    if operation == "sensitivity":
+        from workers.conversion.sensitivity import SensitivityRequest, compare_layers
+
+        events.enter(Phase.PREPARE, "comparing layers")
+        layers = compare_layers(SensitivityRequest.from_json(request), events.progress)
+        return {"failure": None, "layers": [layer.as_json() for layer in layers]}
     if operation == "merge-caches":
         from workers.child.merge_caches import merge_caches
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workers.arrays import check_inputs, random_inputs, read_arrays, run_in_chunks
+from workers.arrays import check_inputs, random_inputs, read_arrays, run_in_chunks, with_values
 from workers.toolchains import load_toolchain
 
 if TYPE_CHECKING:
-    from workers.child.requests import ReferenceRequest
+    from workers.child.reference_request import ReferenceRequest
 
 
 def compute_reference(request: ReferenceRequest) -> str:
@@ -27,12 +27,15 @@ def compute_reference(request: ReferenceRequest) -> str:
     engine = toolchain.load(request.model_path)
     try:
         if request.make_inputs:
-            arrays = random_inputs(engine.inputs, request.shapes, request.seed)
+            drawn = [tensor for tensor in engine.inputs if tensor.name not in request.values]
+            arrays = random_inputs(drawn, request.shapes, request.seed)
+            arrays = with_values(arrays, request.values, engine.inputs)
             with request.inputs_path.open("wb") as stream:
                 np.savez(stream, **arrays)  # type: ignore[arg-type]
         else:
-            arrays = check_inputs(read_arrays(request.inputs_path), engine.inputs)
-        outputs = run_in_chunks(engine.infer, arrays, request.shapes)
+            given = with_values(read_arrays(request.inputs_path), request.values, engine.inputs)
+            arrays = check_inputs(given, engine.inputs)
+        outputs = run_in_chunks(engine.infer, arrays, request.shapes, whole=request.values)
     finally:
         engine.close()
     with request.outputs_path.open("wb") as stream:

@@ -14,28 +14,12 @@ from farm.domain.accuracy import Accuracy, Thresholds
 from farm.domain.benchmarks import BenchmarkSpec, Measurement
 from farm.domain.jobs import Failure, FailureClass
 from farm.domain.shapes import Shape, ShapeRange
+from workers.child.build_series import BuildSeries
+from workers.child.reference_request import shapes_as_json, shapes_from_json
 from workers.toolchains.toolchain import BuildInput, BuildOutput, CalibrationInput
 
-
-@dataclass(frozen=True)
-class ReferenceRequest:
-    """Compute the reference outputs, and make the inputs if none are given.
-
-    Attributes:
-        model_path: the ONNX file.
-        inputs_path: an `.npz` with an array per input, or where to write seeded random ones.
-        make_inputs: whether the inputs are to be made.
-        shapes: every input's shape for one call; also the size of a chunk of given inputs.
-        seed: of the random inputs.
-        outputs_path: where to write the outputs, an array per output.
-    """
-
-    model_path: Path
-    inputs_path: Path
-    make_inputs: bool
-    shapes: Mapping[str, Shape]
-    seed: int
-    outputs_path: Path
+#: Of a `CalibrationInput`.
+_CALIBRATION_PATHS = ("data_path", "cache_in", "cache_out")
 
 
 @dataclass(frozen=True)
@@ -55,6 +39,12 @@ class AttemptRequest:
         benchmark: how to time it; none if it is not to be timed.
         benchmark_shapes: for every measurement the batch and every input's shape.
         samples_path: where to write raw samples.
+        series: that the build is done several times; none for once.
+        profile_path: where to write the times of the engine's layers, if the benchmark asks for them.
+        chunk_values: what inputs that hold a shape are verified with, where the inputs' file has none.
+        benchmark_values: the same for every measurement, in the order of `benchmark_shapes`.
+        plugin_paths: plugin libraries that the engine needs to be loaded.
+        io_scales: of int8 inputs and outputs of a filed engine whose model has floats there.
     """
 
     toolchain: str
@@ -69,6 +59,12 @@ class AttemptRequest:
     benchmark: BenchmarkSpec | None = None
     benchmark_shapes: tuple[tuple[int, Mapping[str, Shape]], ...] = ()
     samples_path: Path | None = None
+    series: BuildSeries | None = None
+    profile_path: Path | None = None
+    chunk_values: Mapping[str, Shape] = field(default_factory=dict)
+    benchmark_values: tuple[Mapping[str, Shape], ...] = ()
+    plugin_paths: tuple[Path, ...] = ()
+    io_scales: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,31 +112,6 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     partial.replace(path)
 
 
-def reference_request_as_json(request: ReferenceRequest) -> dict[str, Any]:
-    """The document that `reference_request_from_json` reads."""
-    return {
-        "operation": "reference",
-        "model_path": str(request.model_path),
-        "inputs_path": str(request.inputs_path),
-        "make_inputs": request.make_inputs,
-        "shapes": _shapes_as_json(request.shapes),
-        "seed": request.seed,
-        "outputs_path": str(request.outputs_path),
-    }
-
-
-def reference_request_from_json(value: Mapping[str, Any]) -> ReferenceRequest:
-    """The inverse of `reference_request_as_json`."""
-    return ReferenceRequest(
-        Path(value["model_path"]),
-        Path(value["inputs_path"]),
-        value["make_inputs"],
-        _shapes_from_json(value["shapes"]),
-        value["seed"],
-        Path(value["outputs_path"]),
-    )
-
-
 def merge_request_as_json(request: MergeRequest) -> dict[str, Any]:
     """The document that `merge_request_from_json` reads."""
     return {
@@ -182,7 +153,10 @@ def attempt_request_as_json(request: AttemptRequest) -> dict[str, Any]:
             "timing_cache_in": _optional_text(build.timing_cache_in),
             "timing_cache_out": _optional_text(build.timing_cache_out),
             "calibration": build.calibration
-            and {**vars(build.calibration), "data_path": _optional_text(build.calibration.data_path)},
+            and {
+                **vars(build.calibration),
+                **{name: _optional_text(getattr(build.calibration, name)) for name in _CALIBRATION_PATHS},
+            },
             "io_formats": dict(build.io_formats),
             "plugin_paths": [str(path) for path in build.plugin_paths],
             "kept_layers": list(build.kept_layers),
@@ -193,13 +167,19 @@ def attempt_request_as_json(request: AttemptRequest) -> dict[str, Any]:
         "inputs_path": _optional_text(request.inputs_path),
         "reference_path": _optional_text(request.reference_path),
         "reference_name": request.reference_name,
-        "chunk_shapes": _shapes_as_json(request.chunk_shapes),
+        "chunk_shapes": shapes_as_json(request.chunk_shapes),
         "thresholds": request.thresholds.as_json(),
         "benchmark": request.benchmark and request.benchmark.as_json(),
         "benchmark_shapes": [
-            {"batch": batch, "shapes": _shapes_as_json(shapes)} for batch, shapes in request.benchmark_shapes
+            {"batch": batch, "shapes": shapes_as_json(shapes)} for batch, shapes in request.benchmark_shapes
         ],
         "samples_path": _optional_text(request.samples_path),
+        "series": request.series and request.series.as_json(),
+        "profile_path": _optional_text(request.profile_path),
+        "chunk_values": shapes_as_json(request.chunk_values),
+        "benchmark_values": [shapes_as_json(values) for values in request.benchmark_values],
+        "plugin_paths": [str(path) for path in request.plugin_paths],
+        "io_scales": dict(request.io_scales),
     }
 
 
@@ -236,13 +216,19 @@ def attempt_request_from_json(value: Mapping[str, Any]) -> AttemptRequest:
         inputs_path=_optional_path(value["inputs_path"]),
         reference_path=_optional_path(value["reference_path"]),
         reference_name=value["reference_name"],
-        chunk_shapes=_shapes_from_json(value["chunk_shapes"]),
+        chunk_shapes=shapes_from_json(value["chunk_shapes"]),
         thresholds=Thresholds(**value["thresholds"]),
         benchmark=BenchmarkSpec.from_json(value["benchmark"]) if value["benchmark"] else None,
         benchmark_shapes=tuple(
-            (item["batch"], _shapes_from_json(item["shapes"])) for item in value["benchmark_shapes"]
+            (item["batch"], shapes_from_json(item["shapes"])) for item in value["benchmark_shapes"]
         ),
         samples_path=_optional_path(value["samples_path"]),
+        series=BuildSeries.from_json(value["series"]) if value["series"] else None,
+        profile_path=_optional_path(value["profile_path"]),
+        chunk_values=shapes_from_json(value["chunk_values"]),
+        benchmark_values=tuple(map(shapes_from_json, value["benchmark_values"])),
+        plugin_paths=tuple(map(Path, value["plugin_paths"])),
+        io_scales=value["io_scales"],
     )
 
 
@@ -274,16 +260,10 @@ def result_from_json(value: Mapping[str, Any]) -> AttemptResult:
     )
 
 
-def _shapes_as_json(shapes: Mapping[str, Shape]) -> dict[str, list[int]]:
-    return {name: list(shape) for name, shape in shapes.items()}
-
-
-def _shapes_from_json(value: Mapping[str, list[int]]) -> dict[str, Shape]:
-    return {name: tuple(shape) for name, shape in value.items()}
-
-
 def _calibration_from_json(value: Optional[Mapping[str, Any]]) -> Optional[CalibrationInput]:
-    return CalibrationInput(**{**value, "data_path": _optional_path(value["data_path"])}) if value else None
+    if not value:
+        return None
+    return CalibrationInput(**{**value, **{name: _optional_path(value[name]) for name in _CALIBRATION_PATHS}})
 
 
 def _optional_text(path: Path | None) -> str | None:

@@ -19,6 +19,8 @@ MODULES = {
     "onnxruntime": "workers.toolchains.onnxruntime",
     "tensorrt": "workers.toolchains.tensorrt",
     "tensorrt-rtx": "workers.toolchains.tensorrt_rtx",
+    # Last: it puts a module of its own in the place of `tensorrt`.
+    "torch-tensorrt": "workers.toolchains.torch_tensorrt",
 }
 
 

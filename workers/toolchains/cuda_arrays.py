@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from farm.domain.errors import BuildError, InvalidSpecError
+from farm.domain.io_formats import LINEAR
 from farm.domain.models import Tensor
 from farm.domain.shapes import DYNAMIC, Shape, ShapeRange, shape_text
 from farm.domain.suggestions import did_you_mean
@@ -41,7 +42,10 @@ class EngineTensor:
         shape: sizes; -1 is a dynamic dimension.
         is_input: whether it is fed.
         on_host: whether the engine reads or writes it in host memory, as it does with shapes.
-        ranges: for an input, its range in each optimization profile.
+        ranges: for an input, its range of shapes in each optimization profile.
+        value_ranges: for an input that holds a shape, its range of values in each.
+        formats: its memory format in each optimization profile, in the farm's words; empty for rows everywhere.
+        scale: of an int8 tensor whose model has floats there, what one step is worth; 0 if there is none.
     """
 
     name: str
@@ -50,6 +54,13 @@ class EngineTensor:
     is_input: bool
     on_host: bool = False
     ranges: tuple[ShapeRange, ...] = ()
+    value_ranges: tuple[ShapeRange, ...] = ()
+    formats: tuple[str, ...] = ()
+    scale: float = 0.0
+
+    def format_in(self, profile: int) -> str:
+        """The memory format in an optimization profile."""
+        return self.formats[profile] if self.formats else LINEAR
 
     @property
     def storage(self) -> str:
@@ -104,16 +115,33 @@ def prepare(tensors: Sequence[EngineTensor], given: Mapping[str, NDArray[Any]]) 
 
 
 def choose_profile(tensors: Sequence[EngineTensor], arrays: Mapping[str, NDArray[Any]]) -> int:
-    """The first optimization profile that takes arrays of these shapes; 0 for a static engine.
+    """The optimization profile that takes these arrays; 0 for a static engine.
+
+    Of several the one whose opt shapes are nearest; of those the first.
 
     Raises:
         InvalidSpecError: none does.
     """
     ranged = [tensor for tensor in tensors if tensor.is_input and tensor.ranges]
-    count = max((len(tensor.ranges) for tensor in ranged), default=1)
-    for index in range(count):
-        if all(tensor.ranges[index].contains(arrays[tensor.name].shape) for tensor in ranged):
-            return index
+    valued = [tensor for tensor in tensors if tensor.is_input and tensor.value_ranges]
+    count = max((len(tensor.ranges or tensor.value_ranges) for tensor in (*ranged, *valued)), default=1)
+    fitting = [
+        (sum(tensor.ranges[index].distance(arrays[tensor.name].shape) for tensor in ranged), index)
+        for index in range(count)
+        if all(tensor.ranges[index].contains(arrays[tensor.name].shape) for tensor in ranged)
+        and all(tensor.value_ranges[index].contains(_values(arrays[tensor.name])) for tensor in valued)
+    ]
+    if fitting:
+        return min(fitting)[1]
+    for tensor in valued:
+        held = _values(arrays[tensor.name])
+        if not any(span.contains(held) for span in tensor.value_ranges):
+            spans = " or ".join(
+                f"{shape_text(span.min)} to {shape_text(span.max)}" for span in tensor.value_ranges
+            )
+            raise InvalidSpecError(
+                f"values {shape_text(held)} of input {tensor.name!r} are outside the engine's profile: {spans}"
+            )
     for tensor in ranged:
         shape = arrays[tensor.name].shape
         if not any(span.contains(shape) for span in tensor.ranges):
@@ -124,8 +152,15 @@ def choose_profile(tensors: Sequence[EngineTensor], arrays: Mapping[str, NDArray
     raise InvalidSpecError("no single optimization profile of the engine takes these shapes together")
 
 
+def _values(array: NDArray[Any]) -> Shape:
+    return tuple(int(value) for value in array.ravel())
+
+
 def as_caller_sees(tensor: EngineTensor, array: NDArray[Any]) -> NDArray[Any]:
-    """A copy of an output that outlives the buffers; bfloat16 as float32, which holds it exactly."""
+    """A copy of an output that outlives the buffers: bfloat16 as float32, which holds it exactly, so int8 with a scale."""
+    if tensor.scale:
+        scaled: NDArray[Any] = array.astype(np.float32) * np.float32(tensor.scale)
+        return scaled
     if tensor.dtype == "bfloat16":
         bits = np.ascontiguousarray(array).astype(np.uint32) << np.uint32(16)
         floats: NDArray[Any] = bits.view(np.float32).reshape(array.shape)
@@ -140,6 +175,9 @@ def _cast(tensor: EngineTensor, array: NDArray[Any]) -> NDArray[Any]:
     dtype = np.dtype(tensor.dtype)
     if array.dtype == dtype:
         return array
+    if tensor.scale and array.dtype.kind == "f":
+        steps = np.rint(array.astype(np.float32) / np.float32(tensor.scale))
+        return np.clip(steps, -128, 127).astype(dtype)
     if not np.can_cast(array.dtype, dtype, "same_kind"):
         raise InvalidSpecError(f"an array of {array.dtype} does not fit input {tensor.as_tensor()}")
     if dtype.kind in "iu" and array.size:

@@ -8,6 +8,7 @@ from farm.domain.errors import BuildError, FarmError, InvalidSpecError
 from farm.domain.shapes import DYNAMIC, Shape, shape_text
 from workers.toolchains.cuda_arrays import EngineTensor, as_caller_sees, choose_profile, prepare
 from workers.toolchains.cuda_driver import DeviceBuffer, Gpu, HostBuffer, cuda_errors
+from workers.toolchains.io_layouts import pack, packed_shape, unpack
 from workers.toolchains.trt_log import TrtLog, failure, spec_refusal
 
 if TYPE_CHECKING:
@@ -110,8 +111,10 @@ class Binding:
         try:
             for tensor in self._inputs():
                 array = arrays[tensor.name]
-                host = self._host[tensor.name] = HostBuffer(self._gpu, tensor.storage, array.shape)
-                host.array[...] = array
+                packed = pack(tensor.format_in(self._profile), array)
+                host = self._host[tensor.name] = HostBuffer(self._gpu, tensor.storage, packed.shape)
+                host.array[...] = packed
+                self._bound_shapes[tensor.name] = array.shape
                 if not tensor.on_host:
                     self._device[tensor.name] = DeviceBuffer(self._gpu, host.nbytes)
             executor.use(self)
@@ -134,7 +137,7 @@ class Binding:
             stream.synchronize()
             for tensor in self._inputs():
                 host = self._host[tensor.name]
-                shape = host.array.shape
+                shape = self._bound_shapes[tensor.name]
                 where = host.address if tensor.on_host else self._device[tensor.name].address
                 if not context.set_input_shape(tensor.name, shape):
                     raise spec_refusal(log, f"shape {shape_text(shape)} for input {tensor.name!r}")
@@ -165,9 +168,7 @@ class Binding:
 
     def outputs(self) -> dict[str, NDArray[Any]]:
         """Copies of the outputs, once the stream has been waited for."""
-        return {
-            tensor.name: as_caller_sees(tensor, self._host[tensor.name].array) for tensor in self._outputs()
-        }
+        return {tensor.name: as_caller_sees(tensor, self._read(tensor)) for tensor in self._outputs()}
 
     def pending_error(self) -> FarmError | None:
         """What went wrong inside a call-back of TensorRT, where nothing can be raised."""
@@ -218,15 +219,21 @@ class Binding:
         if not bound:
             raise failure(self._executor.log, f"could not bind output {name!r}")
 
+    def _read(self, tensor: EngineTensor) -> NDArray[Any]:
+        """An output in the order that everybody has."""
+        host = self._host[tensor.name].array
+        return unpack(tensor.format_in(self._profile), host, self._bound_shapes[tensor.name])
+
     def _make_room(self, tensor: EngineTensor, shape: Shape | None) -> None:
-        """A host buffer of exactly the output's shape."""
+        """A host buffer of exactly the output's size."""
         if shape is None:
             raise BuildError(f"the engine did not say the shape of output {tensor.name!r}")
         if self._bound_shapes.get(tensor.name) == shape:
             return
         if tensor.name in self._host:
             self._host.pop(tensor.name).close()
-        self._host[tensor.name] = HostBuffer(self._gpu, tensor.storage, shape)
+        packed = packed_shape(tensor.format_in(self._profile), shape)
+        self._host[tensor.name] = HostBuffer(self._gpu, tensor.storage, packed)
         self._bound_shapes[tensor.name] = shape
 
     def _copy(self, name: str, *, to_device: bool) -> None:

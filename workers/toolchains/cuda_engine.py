@@ -7,15 +7,16 @@ inputs and outputs by name is used: it is the one that every release from 8.5 to
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import BuildError
-from farm.domain.shapes import DYNAMIC, ShapeRange
-from workers.toolchains.cuda_arrays import EngineTensor, dtype_name
 from workers.toolchains.cuda_binding import Binding, Executor
 from workers.toolchains.cuda_driver import Gpu, cleanup, cuda_errors
+from workers.toolchains.cuda_profiling import profile_layers
 from workers.toolchains.cuda_sessions import open_sessions
+from workers.toolchains.engine_tensors import read_tensors
 from workers.toolchains.trt_log import TrtLog, failure
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from farm.domain.layer_times import LayerEvent
     from farm.domain.models import Tensor
     from workers.toolchains.toolchain import TimedSession
 
@@ -75,9 +77,14 @@ def create_runtime(trt: Any, log: TrtLog) -> Any:
         FarmError: there is none to be had.
     """
     try:
-        return trt.Runtime(log.logger)
+        runtime = trt.Runtime(log.logger)
     except TypeError as error:  # pybind11's word for a null pointer
         raise failure(log, "gives no runtime") from error
+    if hasattr(runtime, "engine_host_code_allowed"):
+        # A version-compatible engine brings the lean runtime with it. What is loaded here was built by this
+        # farm or is signed by a worker of it (docs/security.md), so its host code is trusted like its kernels.
+        runtime.engine_host_code_allowed = True
+    return runtime
 
 
 def device_memory_bytes(engine: Any) -> int:
@@ -130,6 +137,13 @@ class CudaEngine:
         finally:
             binding.close()
 
+    def use_scales(self, scales: Mapping[str, float]) -> None:
+        """From now on int8 inputs and outputs with a scale take and give floats."""
+        self._tensors = tuple(
+            replace(tensor, scale=scales.get(tensor.name, 0.0) if tensor.dtype == "int8" else 0.0)
+            for tensor in self._tensors
+        )
+
     def timed_sessions(self, inputs: Mapping[str, NDArray[Any]]) -> list[TimedSession]:
         """Plain, and as a CUDA graph where that can be; both on the same buffers.
 
@@ -144,6 +158,14 @@ class CudaEngine:
             raise
         self._sessions += sessions
         return sessions
+
+    layer_profiler = "IProfiler"
+
+    def profile_layers(
+        self, inputs: Mapping[str, NDArray[Any]], iterations: int
+    ) -> Sequence[Sequence[LayerEvent]]:
+        """Every layer's time in every iteration; nothing is to be timed afterwards."""
+        return profile_layers(self._live(), self._tensors, inputs, iterations)
 
     def close(self) -> None:
         """Gives everything back: sessions, context, engine, runtime, then the device's context."""
@@ -165,25 +187,6 @@ class CudaEngine:
         if self._executor is None:
             raise ValueError("the engine is closed")
         return self._executor
-
-
-def read_tensors(trt: Any, engine: Any) -> tuple[EngineTensor, ...]:
-    """Inputs and outputs of an engine, with the ranges of its profiles."""
-    tensors = []
-    for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
-        shape = tuple(engine.get_tensor_shape(name))
-        is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
-        on_host = engine.get_tensor_location(name) == trt.TensorLocation.HOST
-        ranges: tuple[ShapeRange, ...] = ()
-        if is_input and DYNAMIC in shape:
-            ranges = tuple(
-                ShapeRange(*(tuple(shape) for shape in engine.get_tensor_profile_shape(name, index)))
-                for index in range(engine.num_optimization_profiles)
-            )
-        tensors.append(
-            EngineTensor(name, dtype_name(engine.get_tensor_dtype(name)), shape, is_input, on_host, ranges)
-        )
-    return tuple(tensors)
 
 
 def _deserialize(runtime: Any, log: TrtLog, engine_path: Path, gpu: Gpu, check_plan: CheckPlan | None) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import onnxruntime as ort
 
@@ -13,12 +13,15 @@ from farm.domain.errors import BuildError, InvalidModelError, InvalidSpecError, 
 from farm.domain.models import Tensor
 from farm.domain.targets import DeviceKind, ToolchainId
 from farm.domain.toolchains import BuilderOption, ToolchainDescription
+from workers.toolchains.conversion_options import conversion_options
 from workers.toolchains.onnxruntime_files import GRAPH, WEIGHTS, is_large, pack, unpacked
+from workers.toolchains.onnxruntime_profiling import profile_nodes
 from workers.toolchains.toolchain import BuildInput, BuildOutput, IterationTimes, TimedSession
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from farm.domain.layer_times import LayerEvent
     from workers.toolchains.toolchain import LoadedEngine, Progress, Toolchain
 
 _LEVELS = {
@@ -48,8 +51,10 @@ class OnnxRuntimeToolchain:
                 "fp32": "",
                 "tf32": "a CPU has no TF32; nearest: fp32",
                 **{name: f"{name} {_IN_FP32}" for name in ("fp16", "bf16")},
-                "int8": "int8 is not supported yet by this toolchain; nearest: fp32",
-                "fp8": "the CPU execution provider has no FP8; nearest: fp32",
+                "int8": "",
+                "int8+fp16": f"fp16 {_IN_FP32.replace('nearest: fp32', 'nearest: int8')}",
+                **dict.fromkeys(("fp8", "fp8+fp16"), "the CPU execution provider has no FP8; nearest: int8"),
+                "best": "an ONNX Runtime engine has the types that its model has; nearest: int8",
             },
             options=(
                 BuilderOption(
@@ -59,9 +64,13 @@ class OnnxRuntimeToolchain:
                     choices=tuple(_LEVELS),
                     help="How far the graph is optimized.",
                 ),
+                *conversion_options(),
             ),
             serves=DeviceKind.CPU,
-            precision_notes={"fp32": "computed in FP32 by the CPU execution provider"},
+            precision_notes={
+                "fp32": "computed in FP32 by the CPU execution provider",
+                "int8": "quantized by ONNX Runtime (Q/DQ nodes, ranges from samples), the rest in FP32",
+            },
         )
 
     def build(self, build: BuildInput, progress: Progress) -> BuildOutput:
@@ -85,7 +94,7 @@ class OnnxRuntimeToolchain:
             options.optimized_model_filepath = str(build.engine_path)
             _new_session(build.model_path, options)
         return BuildOutput(
-            precision_note="FP32, CPUExecutionProvider",
+            precision_note=f"{build.conversion or 'FP32'}, CPUExecutionProvider",
             details={"graph_optimization_level": level},
         )
 
@@ -101,7 +110,10 @@ class OnnxRuntimeToolchain:
 class _LoadedModel:
     """An ONNX Runtime session."""
 
+    layer_profiler = "ONNX Runtime"
+
     def __init__(self, path: Path) -> None:
+        self._path = path
         with unpacked(path) as graph:
             self._session: Any = _new_session(graph, _session_options())
         self.inputs = tuple(map(_tensor, self._session.get_inputs()))
@@ -118,6 +130,20 @@ class _LoadedModel:
     def timed_sessions(self, inputs: Mapping[str, NDArray[Any]]) -> list[TimedSession]:
         """One way: the host's clock around the call, with buffers bound beforehand."""
         return [_TimedRun(self._session, inputs)]
+
+    def profile_layers(
+        self, inputs: Mapping[str, NDArray[Any]], iterations: int
+    ) -> Sequence[Sequence[LayerEvent]]:
+        """Every node's time in every run, in a session of its own."""
+
+        def profiling_session(prefix: str) -> Any:
+            options = _session_options()
+            options.enable_profiling = True
+            options.profile_file_prefix = prefix
+            with unpacked(self._path) as graph:
+                return _new_session(graph, options)
+
+        return profile_nodes(profiling_session, inputs, iterations)
 
     def close(self) -> None:
         """Lets the session go."""

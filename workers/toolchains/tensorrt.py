@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Sequence
 
+from farm.domain.conversion import is_strongly_typed
 from farm.domain.errors import FarmError
+from farm.domain.io_formats import IO_SCALES
+from farm.domain.model_formats import NETWORK, ONNX
 from farm.domain.targets import DeviceKind, ToolchainId
-from farm.domain.toolchains import ToolchainDescription
+from farm.domain.toolchains import BuilderOption, ToolchainDescription
+from workers.toolchains.conversion_options import conversion_options, without_conversion
 from workers.toolchains.cuda_driver import require_device
-from workers.toolchains.cuda_engine import create_runtime, device_memory_bytes, load_engine
+from workers.toolchains.cuda_engine import load_engine
 from workers.toolchains.toolchain import BuildInput, BuildOutput, Progress
 from workers.toolchains.trt_build import build_plan, write_plan
 from workers.toolchains.trt_cache import cache_facts, combine_caches, keep_timing_cache, offer_timing_cache
-from workers.toolchains.trt_calibration import set_calibrator
+from workers.toolchains.trt_calibration import calibration_details, set_calibrator
+from workers.toolchains.trt_definition import fill_network
+from workers.toolchains.trt_io import (
+    apply_io_formats,
+    int8_names,
+    io_formats_of,
+    io_types_of,
+    scales_from_cache,
+)
+from workers.toolchains.trt_kept_layers import keep_layers
+from workers.toolchains.trt_layers import engine_facts
 from workers.toolchains.trt_log import TrtLog, log_of
-from workers.toolchains.trt_network import add_profiles, create_builder, create_network, parse_model
+from workers.toolchains.trt_network import create_builder, create_network, has_quantize_layers
 from workers.toolchains.trt_options import apply_options, options_of
+from workers.toolchains.trt_options_flags import mark_refittable_weights
+from workers.toolchains.trt_options_values import require_dla
 from workers.toolchains.trt_plan import TENSORRT_MAGIC, check_plan
+from workers.toolchains.trt_plugins import load_plugins, names_standard_plugins, start_standard_plugins
 from workers.toolchains.trt_precision import apply_precision, precision_notes_of, precisions_of
+from workers.toolchains.trt_profiles import add_profiles
 from workers.toolchains.trt_release import installed_variant, max_opset, version_of
 
 if TYPE_CHECKING:
@@ -39,8 +56,6 @@ _CAPABILITIES = (
 #: What wheels of TensorRT 8 were built against; later ones are named after it.
 _VARIANTS_OF_8: dict[tuple[int, ...], str] = {(8, 5): "cu11", (8, 6): "cu12"}
 _OLDEST = (8, 5)
-#: Layer information beyond this many characters is left out of the result.
-_LAYER_INFORMATION_CHARACTERS = 64 << 10
 
 
 def toolchain() -> TensorRtToolchain:
@@ -71,12 +86,16 @@ class TensorRtToolchain:
         return ToolchainDescription(
             id=identity,
             precisions=precisions_of(trt, identity),
-            options=options_of(trt),
+            options=(*options_of(trt), *_conversion_options(trt)),
             serves=DeviceKind.GPU,
             compute_capabilities=next(pair for since, pair in _CAPABILITIES if version_of(trt)[:2] >= since),
             needs_device=True,
             precision_notes=precision_notes_of(trt),
             max_opset=max_opset(trt),
+            model_formats=(ONNX, NETWORK),
+            io_formats=io_formats_of(trt),
+            io_types=io_types_of(trt),
+            takes_plugins=True,
         )
 
     def build(self, build: BuildInput, progress: Progress) -> BuildOutput:
@@ -105,20 +124,34 @@ class TensorRtToolchain:
 
     def _build(self, build: BuildInput, progress: Progress, log: TrtLog) -> BuildOutput:
         trt = self._trt
+        self.load_plugins(build.plugin_paths, build.model_path)
         progress(None, "parsing")
         # All of these are held until the end: TensorRT frees what Python forgets.
         builder = create_builder(trt, log)
-        network = create_network(trt, builder, log)
-        _parser = parse_model(trt, network, log, build.model_path)
+        require_dla(builder, build.builder_config, log)
+        typed = is_strongly_typed(self.describe().id, build.precision, build.builder_config)
+        network = create_network(trt, builder, log, strongly_typed=typed)
+        _filled_by = fill_network(trt, network, log, build.model_path)
         config = builder.create_builder_config()
-        apply_options(trt, config, build.builder_config, log)
-        note = apply_precision(trt, config, build.precision)
+        apply_options(trt, config, without_conversion(build.builder_config), log)
+        mark_refittable_weights(network, build.builder_config, log)
+        note = apply_precision(
+            trt,
+            config,
+            build.precision,
+            strongly_typed=typed,
+            capability=build.compute_capability,
+            has_ranges=build.calibration is not None or has_quantize_layers(trt, network),
+        )
+        kept = "" if typed else keep_layers(trt, network, config, build.kept_layers)
         add_profiles(builder, config, network, build.profiles, log)
         calibrator = None
-        if build.calibration is not None:
+        if build.calibration is not None and not typed:
             calibrator = set_calibrator(
                 trt, builder, config, network, build.calibration, build.profiles, progress
             )
+        # After the calibrator, which takes its samples in the model's own types.
+        apply_io_formats(trt, network, build.io_formats, log)
         uses_cache = build.builder_config.get("timing_cache", True)
         cache_taken = uses_cache and offer_timing_cache(config, log, build.timing_cache_in)
         try:
@@ -134,15 +167,16 @@ class TensorRtToolchain:
         write_plan(plan, build.engine_path)
         cache_kept = uses_cache and keep_timing_cache(config, build.timing_cache_out)
         progress(1.0, "reading the engine's facts")
-        facts = _engine_facts(trt, log, plan)
+        facts = engine_facts(trt, log, plan, build.layers_path)
         details = {
             "network_layers": network.num_layers,
             "plan_bytes": plan.nbytes,
             "timing_cache_taken": cache_taken,
-            **facts.pop("details", {}),
+            **calibration_details(calibrator),
+            **_scales_of(calibrator, build),
         }
         return BuildOutput(
-            precision_note=note,
+            precision_note=", ".join(filter(None, [build.conversion or note, kept])),
             timing_cache_written=cache_kept,
             timing_cache={"taken": cache_taken} if uses_cache else None,
             details=details,
@@ -161,6 +195,17 @@ class TensorRtToolchain:
         builder = create_builder(trt, log)
         return combine_caches(builder.create_builder_config(), log, paths, merged_path)
 
+    def load_plugins(self, paths: Sequence[Path], used_by: Path) -> None:
+        """Loads plugin libraries, and NVIDIA's own plugins if a model's or an engine's file names any.
+
+        Raises:
+            InvalidSpecError: one does not load; has the loader's words.
+        """
+        log = log_of(self._trt)
+        load_plugins(self._trt, log, paths)
+        if not paths and names_standard_plugins(used_by):
+            start_standard_plugins(self._trt, log)
+
     def load(self, engine_path: Path) -> CudaEngine:
         """Loads a plan onto the visible GPU.
 
@@ -172,38 +217,23 @@ class TensorRtToolchain:
         return load_engine(self._trt, log_of(self._trt), engine_path)
 
 
+def _scales_of(calibrator: Any, build: BuildInput) -> dict[str, Any]:
+    """What one step of every int8 input and output is worth, where the model has another type there."""
+    names = int8_names(build.io_formats) if calibrator is not None else ()
+    return {IO_SCALES: scales_from_cache(bytes(calibrator.cache), names)} if names else {}
+
+
+def _conversion_options(trt: Any) -> tuple[BuilderOption, ...]:
+    """Where a network may have the model's own types, with calibrators beside that or without."""
+    if not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        return ()
+    own = {option.name for option in options_of(trt)}
+    return tuple(option for option in conversion_options() if option.name not in own)
+
+
 def variant_of(trt: Any) -> str:
     """The CUDA line that the module was built for, such as `cu12`; empty if nothing says so."""
     version = version_of(trt)
     if version[:2] in _VARIANTS_OF_8:
         return _VARIANTS_OF_8[version[:2]]
     return installed_variant(trt)
-
-
-def _engine_facts(trt: Any, log: TrtLog, plan: Any) -> dict[str, Any]:
-    """What the finished engine says of itself; nothing if it can not be loaded, which `load` reports."""
-    log.forget()
-    try:
-        runtime = create_runtime(trt, log)
-    except FarmError:
-        return {}
-    engine = runtime.deserialize_cuda_engine(plan)
-    if engine is None:
-        return {}
-    information = _layer_information(trt, engine)
-    return {
-        "device_memory_bytes": device_memory_bytes(engine),
-        "layers": int(engine.num_layers),
-        "details": {} if information is None else {"layer_information": information},
-    }
-
-
-def _layer_information(trt: Any, engine: Any) -> Any | None:
-    inspector = engine.create_engine_inspector()
-    text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
-    if not text or len(text) > _LAYER_INFORMATION_CHARACTERS:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Sequence
 
 from farm.domain.errors import BuildError, DeviceUnavailableError, InvalidSpecError
+from farm.domain.model_formats import NETWORK, ONNX
 from farm.domain.targets import DeviceKind, ToolchainId
 from farm.domain.toolchains import ToolchainDescription
+from workers.toolchains.conversion_options import conversion_options, without_conversion
 from workers.toolchains.cuda_engine import load_engine
 from workers.toolchains.toolchain import BuildInput, BuildOutput, Progress
 from workers.toolchains.trt_build import build_plan, write_plan
+from workers.toolchains.trt_definition import fill_network
+from workers.toolchains.trt_io import apply_io_formats, io_formats_of
 from workers.toolchains.trt_log import log_of
-from workers.toolchains.trt_network import add_profiles, create_builder, create_network, parse_model
+from workers.toolchains.trt_network import create_builder, create_network
 from workers.toolchains.trt_options import apply_options, options_of
 from workers.toolchains.trt_plan import RTX_MAGIC, check_plan
+from workers.toolchains.trt_plugins import load_plugins, names_standard_plugins, start_standard_plugins
 from workers.toolchains.trt_precision import apply_precision, precision_notes_of, precisions_of
+from workers.toolchains.trt_profiles import add_profiles
 from workers.toolchains.trt_release import installed_variant, version_of
 
 if TYPE_CHECKING:
@@ -24,14 +30,19 @@ if TYPE_CHECKING:
 
 #: Before it the module has the surface of TensorRT 10 (flags for FP16, explicit batch).
 _OLDEST = (1, 5)
-#: What changes the engine. The other attributes of the config (builder_optimization_level,
-#: avg_timing_iterations, max_aux_streams, tactic_sources, TACTIC_DRAM, the timing cache) are taken
-#: and do nothing: the same bytes came out for every value (measured on 1.7.1, convolutions and a
-#: matrix multiplication, 8.9). Offering them would only split the key.
+#: What changes the engine. The other options are taken and do nothing (the same bytes came out for every
+#: value: measured on 1.7.1 for 8.9, see farm/domain/option_releases.py, which has the reason for each), so
+#: that offering them would only split the key; or they fail without a GPU. Measured of those here: WEIGHT_STREAMING gives
+#: other bytes of the same size, DIRECT_IO gives other bytes where an input has a format of its own and only then,
+#: -RUNTIME_ACTIVATION_RESIZE_10_10, which is on by default, gives a smaller engine. REFIT_INDIVIDUAL alone gives
+#: other bytes too, but fails like REFIT as soon as one weight is marked.
 _EFFECTIVE = (
     "profiling_verbosity",
     "memory_pool_limits.WORKSPACE",
     "memory_pool_limits.TACTIC_SHARED_MEMORY",
+    "preview_features",
+    "weight_streaming",
+    "direct_io",
 )
 
 
@@ -66,11 +77,15 @@ class TensorRtRtxToolchain:
         return ToolchainDescription(
             id=identity,
             precisions=precisions_of(trt, identity),
-            options=options_of(trt, _EFFECTIVE),
+            options=(*options_of(trt, _EFFECTIVE), *conversion_options()),
             serves=DeviceKind.COMPUTE_CAPABILITY,
             compute_capabilities=tuple(capabilities_of(trt)),
             needs_device=False,
             precision_notes=precision_notes_of(trt),
+            is_deterministic=True,
+            model_formats=(ONNX, NETWORK),
+            io_formats=io_formats_of(trt),
+            takes_plugins=True,
         )
 
     def build(self, build: BuildInput, progress: Progress) -> BuildOutput:
@@ -88,23 +103,36 @@ class TensorRtRtxToolchain:
         """
         trt, log = self._trt, log_of(self._trt)
         log.forget()
+        self.load_plugins(build.plugin_paths, build.model_path)
         progress(None, "parsing")
         # All of these are held until the end: TensorRT frees what Python forgets.
         builder = create_builder(trt, log, needs_device=False)
         network = create_network(trt, builder, log)
-        _parser = parse_model(trt, network, log, build.model_path)
+        _filled_by = fill_network(trt, network, log, build.model_path)
         config = builder.create_builder_config()
         _set_target(trt, config, build.compute_capability)
-        apply_options(trt, config, build.builder_config, log, _EFFECTIVE)
-        note = apply_precision(trt, config, build.precision)
+        apply_options(trt, config, without_conversion(build.builder_config), log, _EFFECTIVE)
+        note = apply_precision(trt, config, build.precision, strongly_typed=True)
         add_profiles(builder, config, network, build.profiles, log)
+        apply_io_formats(trt, network, build.io_formats, log)
         # No timing cache: nothing is timed, and setting one only warns that it does nothing.
         plan = build_plan(trt, builder, network, config, log, progress, needs_device=False)
         write_plan(plan, build.engine_path)
         # Layers and device memory of the engine are told by a loaded one only, which needs a GPU.
         details = {"network_layers": network.num_layers, "plan_bytes": plan.nbytes}
         progress(1.0, "built")
-        return BuildOutput(precision_note=note, details=details)
+        return BuildOutput(precision_note=build.conversion or note, details=details)
+
+    def load_plugins(self, paths: Sequence[Path], used_by: Path) -> None:
+        """Loads plugin libraries, and NVIDIA's own plugins if a model's or an engine's file names any.
+
+        Raises:
+            InvalidSpecError: one does not load; has the loader's words.
+        """
+        log = log_of(self._trt)
+        load_plugins(self._trt, log, paths)
+        if not paths and names_standard_plugins(used_by):
+            start_standard_plugins(self._trt, log)
 
     def load(self, engine_path: Path) -> CudaEngine:
         """Loads a plan onto the visible GPU, which must have the capability that it is for.

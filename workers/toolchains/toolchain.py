@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Optional, Protocol, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Optional, Protocol, Sequence, runtime_checkable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from farm.domain.layer_times import LayerEvent
     from farm.domain.models import Tensor
     from farm.domain.shapes import ShapeRange
     from farm.domain.toolchains import ToolchainDescription
@@ -32,6 +33,10 @@ class CalibrationInput:
         batch: how many samples go in at once.
         samples: how many of them are used; 0 for all.
         seed: of the random ones.
+        cache_in: the calibration cache of an earlier build with the same model, data and algorithm; none if there is none.
+        cache_out: where to write the calibration cache; none if nobody wants it. What became of both is told in the
+            details of the output as `calibration_cache`: `taken` (then nothing was calibrated), `entries`, and `note`
+            where the lent one was not used.
     """
 
     algorithm: str
@@ -39,6 +44,8 @@ class CalibrationInput:
     batch: int = 1
     samples: int = 0
     seed: int = 0
+    cache_in: Path | None = None
+    cache_out: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +156,22 @@ class LoadedEngine(Protocol):
 
     def close(self) -> None:
         """Gives everything back, in the order that the libraries want."""
+
+
+@runtime_checkable
+class ProfilesLayers(Protocol):
+    """What a loaded engine can do whose layers can be timed one by one; the others leave it out."""
+
+    #: What times them: `IProfiler`, `ONNX Runtime`.
+    layer_profiler: str
+
+    def profile_layers(
+        self, inputs: Mapping[str, NDArray[Any]], iterations: int
+    ) -> Sequence[Sequence[LayerEvent]]:
+        """Runs some iterations under the profiler; for each its layers in the order in which they ran.
+
+        It disturbs what it times, and may do so to the end of the engine's life: nothing is timed afterwards.
+        """
 
 
 class Toolchain(Protocol):

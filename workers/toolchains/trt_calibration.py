@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from farm.domain.calibration import ALGORITHM_OPTION, ALGORITHMS
-from farm.domain.errors import InvalidSpecError
 from farm.domain.models import Tensor
-from farm.domain.shapes import DYNAMIC, Shape, shape_text
+from farm.domain.shapes import DYNAMIC
 from farm.domain.toolchains import BuilderOption
-from workers.arrays import check_inputs, random_inputs, read_arrays
+from workers.toolchains.calibration_batches import batches_of, shape_of_batch
 from workers.toolchains.cuda_arrays import dtype_name
 from workers.toolchains.cuda_driver import DeviceBuffer, Gpu, cuda_errors
+from workers.toolchains.trt_calibration_cache import CalibrationCache
+from workers.toolchains.trt_release import version_of
 
 if TYPE_CHECKING:
     from typing import Mapping, Sequence
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from farm.domain.shapes import ShapeRange
     from workers.toolchains.toolchain import CalibrationInput, Progress
 
+#: In the engine's details: what a calibration cache did for the build.
+CACHE_DETAIL = "calibration_cache"
 #: TensorRT's classes, by the name of the algorithm.
 _CLASSES = {
     "ENTROPY_CALIBRATION_2": "IInt8EntropyCalibrator2",
@@ -75,9 +76,11 @@ def set_calibrator(
         for tensor in map(network.get_input, range(network.num_inputs))
     ]
     profile = profiles[0] if profiles else {}
-    shapes = {tensor.name: _shape_of_batch(tensor, profile, wanted.batch) for tensor in inputs}
-    batches = _batches_of(inputs, shapes, wanted)
-    calibrator = _new_calibrator(trt, wanted.algorithm, Feed(Gpu(), batches, wanted.batch, progress))
+    shapes = {tensor.name: shape_of_batch(tensor, profile, wanted.batch) for tensor in inputs}
+    batches = batches_of(inputs, shapes, wanted)
+    cache = CalibrationCache.of(version_of(trt), wanted.algorithm, wanted.cache_in, wanted.cache_out)
+    feed = Feed(Gpu(), batches, wanted.batch, progress)
+    calibrator = _new_calibrator(trt, wanted.algorithm, feed, cache)
     config.int8_calibrator = calibrator
     if any(DYNAMIC in tensor.shape for tensor in inputs):
         # Without one TensorRT calibrates at the first profile's optimal shapes, whatever the samples' are.
@@ -86,6 +89,13 @@ def set_calibrator(
             own.set_shape(tensor.name, *[shapes[tensor.name]] * 3)
         config.set_calibration_profile(own)
     return calibrator
+
+
+def calibration_details(calibrator: Any) -> dict[str, Any]:
+    """What became of the cache, for the engine's details, once the build is done; nothing without a calibrator."""
+    if calibrator is None:
+        return {}
+    return {CACHE_DETAIL: calibrator.cache.facts(calibrator.feed.fed)}
 
 
 class Feed:
@@ -105,18 +115,19 @@ class Feed:
         self._gpu = gpu
         self._batches = batches
         self._progress = progress
-        self._next = 0
+        #: How many batches went in.
+        self.fed = 0
         self._device: dict[str, DeviceBuffer] = {}
         #: What went wrong in a callback, where TensorRT would lose it.
         self.error: Exception | None = None
 
     def advance(self, names: list[str]) -> list[int] | None:
         """Puts the next batch on the device; the addresses of the inputs in the order asked for, none at the end."""
-        if self._next == len(self._batches):
+        if self.fed == len(self._batches):
             return None
-        arrays = self._batches[self._next]
-        self._next += 1
-        self._progress(None, f"calibrating, batch {self._next} of {len(self._batches)}")
+        arrays = self._batches[self.fed]
+        self.fed += 1
+        self._progress(None, f"calibrating, batch {self.fed} of {len(self._batches)}")
         try:
             for name in names:
                 array = arrays[name]
@@ -136,7 +147,7 @@ class Feed:
         self._device.clear()
 
 
-def _new_calibrator(trt: Any, algorithm: str, feed: Feed) -> Any:
+def _new_calibrator(trt: Any, algorithm: str, feed: Feed, cache: CalibrationCache) -> Any:
     base = getattr(trt, _CLASSES[algorithm])
 
     class Calibrator(base):  # type: ignore[misc, valid-type]
@@ -145,6 +156,7 @@ def _new_calibrator(trt: Any, algorithm: str, feed: Feed) -> Any:
         def __init__(self) -> None:
             base.__init__(self)
             self.feed = feed
+            self.cache = cache
 
         def get_batch_size(self) -> int:
             return feed.batch
@@ -152,11 +164,12 @@ def _new_calibrator(trt: Any, algorithm: str, feed: Feed) -> Any:
         def get_batch(self, names: list[str]) -> list[int] | None:
             return feed.advance(names)
 
-        def read_calibration_cache(self, *_length: int) -> None:
-            """Nothing to begin with: the ranges are to come from these samples."""
+        def read_calibration_cache(self, *_length: int) -> bytes | None:
+            # TensorRT reads the bytes after this has returned: `cache` holds them.
+            return cache.lent
 
-        def write_calibration_cache(self, *_cache: Any) -> None:
-            """Not kept."""
+        def write_calibration_cache(self, *written: Any) -> None:
+            cache.keep(written[0])
 
         # Of the legacy calibrator alone.
         def get_quantile(self) -> float:
@@ -172,49 +185,3 @@ def _new_calibrator(trt: Any, algorithm: str, feed: Feed) -> Any:
             """Not kept."""
 
     return Calibrator()
-
-
-def _shape_of_batch(tensor: Tensor, profile: Mapping[str, ShapeRange], batch: int) -> Shape:
-    """The shape of an input while calibrating: that of the profile's middle, with the calibration's batch."""
-    if DYNAMIC not in tensor.shape:
-        if tensor.shape and tensor.shape[0] != batch:
-            raise InvalidSpecError(
-                f"the model's batch is fixed at {tensor.shape[0]}: it can not be calibrated at {batch}",
-                hint=f"Give --calibration-batch {tensor.shape[0]}.",
-            )
-        return tensor.shape
-    opt = profile[tensor.name].opt
-    return (batch, *opt[1:]) if tensor.shape[0] == DYNAMIC else opt
-
-
-def _batches_of(
-    inputs: list[Tensor], shapes: Mapping[str, Shape], wanted: CalibrationInput
-) -> list[dict[str, NDArray[Any]]]:
-    if wanted.data_path is None:
-        count = wanted.samples // wanted.batch
-        return [random_inputs(inputs, shapes, wanted.seed + number) for number in range(count)]
-    arrays = check_inputs(read_arrays(wanted.data_path), inputs)
-    samples = min(len(array) for array in arrays.values())
-    if wanted.samples:
-        samples = min(samples, wanted.samples)
-    count = samples // wanted.batch
-    if not count:
-        raise InvalidSpecError(
-            f"the calibration data holds {samples} sample(s), fewer than a batch of {wanted.batch}",
-            hint="Give more samples, or a smaller --calibration-batch.",
-        )
-    for name, array in arrays.items():
-        if array.shape[1:] != tuple(shapes[name])[1:]:
-            raise InvalidSpecError(
-                f"calibration array {name!r} has samples of {shape_text(array.shape[1:])}, and the engine "
-                f"is calibrated at {shape_text(tuple(shapes[name])[1:])}",
-                hint="The samples are to have the shapes that the engine is tuned for (--opt-shapes).",
-            )
-    step = wanted.batch
-    return [
-        {
-            name: np.ascontiguousarray(array[number * step : (number + 1) * step])
-            for name, array in arrays.items()
-        }
-        for number in range(count)
-    ]

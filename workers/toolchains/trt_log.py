@@ -50,6 +50,17 @@ _NO_DEVICE = re.compile(
 )
 _HINTS: tuple[tuple[str, str], ...] = (
     (
+        r"libnvinfer_lean",
+        (
+            "A version-compatible engine holds the lean runtime, and its library is not installed beside TensorRT: "
+            "install tensorrt-lean of the same version there, or add exclude_lean_runtime=true (unverified then)."
+        ),
+    ),
+    (
+        r"\bDLA\b",
+        "Jetson and DRIVE chips have DLA. Leave default_device_type and the DLA options out to build for the GPU.",
+    ),
+    (
         r"FP32 GEMM is not supported",
         (
             "Compute capability 7.5 has no matrix multiplication in FP32 here: build for 8.0 or later, "
@@ -190,12 +201,16 @@ def failure(log: TrtLog, doing: str, *, needs_device: bool = True) -> FarmError:
 
 def spec_refusal(log: TrtLog, what: str) -> InvalidSpecError:
     """The error for an option or a shape that TensorRT would not take."""
-    # Not about the device: builders ahead of time grumble on the side that they have none.
-    log.errors[:] = [error for error in log.errors if not _NO_DEVICE.search(error)]
+    forget_device(log)
     said = log.quoted_errors()
     return InvalidSpecError(
         f"{log.name} refuses {what}" + (f": {said}" if said else ""), hint=_hint(log.errors)
     )
+
+
+def forget_device(log: TrtLog) -> None:
+    """Forgets that there is no device: builders ahead of time grumble about it beside what they refuse."""
+    log.errors[:] = [error for error in log.errors if not _NO_DEVICE.search(error)]
 
 
 def _hint(errors: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""From an ONNX file to a TensorRT network with its optimization profiles.
+"""From an ONNX file to a TensorRT network.
 
 Shared by TensorRT and TensorRT-RTX; the module `trt` is an argument. Callers must hold builder,
 network and parser in variables: TensorRT frees what Python forgets, and the rest then crashes.
@@ -9,17 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from farm.domain.errors import InvalidModelError, InvalidSpecError
-from farm.domain.shapes import DYNAMIC, shape_text
-from farm.domain.suggestions import did_you_mean
-from workers.toolchains.trt_log import TrtLog, failure, plain_error, spec_refusal
+from farm.domain.errors import InvalidModelError
+from workers.toolchains.trt_log import TrtLog, failure, plain_error
 from workers.toolchains.trt_release import max_opset
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
-
-    from farm.domain.shapes import ShapeRange
 
 _NODE_IN_LOG = re.compile(r'While parsing node number (\d+) \[(\S+)(?: -> "([^"]*)")?')
 _NAME_IN_LOG = re.compile(r'^name: "([^"]*)"', re.MULTILINE)
@@ -39,14 +35,22 @@ def create_builder(trt: Any, log: TrtLog, *, needs_device: bool = True) -> Any:
         raise failure(log, "gives no builder", needs_device=needs_device) from error
 
 
-def create_network(trt: Any, builder: Any, log: TrtLog) -> Any:
+def create_network(trt: Any, builder: Any, log: TrtLog, *, strongly_typed: bool = False) -> Any:
     """An empty network whose batch is an ordinary dimension.
 
     Releases up to 8 want a flag for that; 10 ignores it, and in 11 it is gone and the same number
     means something else. So it is asked for by name, and only where the name exists.
+
+    Args:
+        trt: the module.
+        builder: of the network.
+        log: told of what goes wrong.
+        strongly_typed: whether the model's own types are to hold: asked for in 10, always so from 11 on.
     """
-    member = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
-    network = builder.create_network(0 if member is None else 1 << int(member))
+    known = trt.NetworkDefinitionCreationFlag
+    wanted = ["EXPLICIT_BATCH", *(["STRONGLY_TYPED"] if strongly_typed else [])]
+    members = [getattr(known, name, None) for name in wanted] if hasattr(known, "EXPLICIT_BATCH") else []
+    network = builder.create_network(sum(1 << int(member) for member in members if member is not None))
     if network is None:
         raise failure(log, "gives no network")
     return network
@@ -71,74 +75,11 @@ def parse_model(trt: Any, network: Any, log: TrtLog, model_path: Path) -> Any:
     return parser
 
 
-def add_profiles(
-    builder: Any, config: Any, network: Any, profiles: Sequence[Mapping[str, ShapeRange]], log: TrtLog
-) -> None:
-    """Gives the config one optimization profile per entry, and checks what TensorRT does not.
-
-    TensorRT's own calls raise nothing for a bad profile: `set_shape` takes min > max, and
-    `add_optimization_profile` answers -1 (measured).
-
-    Raises:
-        InvalidSpecError: an input is unknown or not covered, or a range does not fit.
-    """
-    tensors = {tensor.name: tensor for tensor in map(network.get_input, range(network.num_inputs))}
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    dynamic = [name for name, shape in shapes.items() if DYNAMIC in shape]
-    for name, tensor in tensors.items():
-        if tensor.is_shape_tensor:
-            raise InvalidSpecError(
-                f"input {name!r} holds a shape: its values would need a range, which is not supported yet",
-                hint="Make the shape follow from another input when exporting the model, or a constant.",
-            )
-    if dynamic and not profiles:
-        raise _not_covered(dynamic[0], shapes[dynamic[0]])
-    for ranges in profiles:
-        for name, span in ranges.items():
-            if name not in shapes:
-                raise InvalidSpecError(f"the model has no input {name!r}", hint=did_you_mean(name, shapes))
-            _check_fits(name, shapes[name], span)
-        profile = builder.create_optimization_profile()
-        for name in dynamic:
-            if name not in ranges:
-                raise _not_covered(name, shapes[name])
-            _set_shape(profile, name, ranges[name], log)
-        if dynamic and config.add_optimization_profile(profile) < 0:
-            raise spec_refusal(log, f"the optimization profile {_profile_text(ranges)}")
-
-
-def _set_shape(profile: Any, name: str, span: ShapeRange, log: TrtLog) -> None:
-    wanted = [tuple(span.min), tuple(span.opt), tuple(span.max)]
-    try:
-        profile.set_shape(name, *wanted)
-        got: list[tuple[int, ...]] | None = [tuple(shape) for shape in profile.get_shape(name)]
-    except (IndexError, RuntimeError, TypeError, ValueError):
-        got = None
-    if got != wanted:
-        raise spec_refusal(log, f"the profile of input {name!r}: {' '.join(map(shape_text, wanted))}")
-
-
-def _check_fits(name: str, shape: tuple[int, ...], span: ShapeRange) -> None:
-    for given in (span.min, span.opt, span.max):
-        if len(given) != len(shape) or any(
-            size not in (DYNAMIC, at) for size, at in zip(shape, given, strict=True)
-        ):
-            raise InvalidSpecError(
-                f"shape {shape_text(tuple(given))} does not fit input {name!r} of shape {shape_text(shape)}"
-            )
-
-
-def _not_covered(name: str, shape: tuple[int, ...]) -> InvalidSpecError:
-    return InvalidSpecError(
-        f"input {name!r} is dynamic ({shape_text(shape)}) and no optimization profile covers it",
-        hint=f"Give --min-shapes, --opt-shapes and --max-shapes {name}:… or --batch.",
-    )
-
-
-def _profile_text(ranges: Mapping[str, ShapeRange]) -> str:
-    return ", ".join(
-        f"{name}: {shape_text(span.min)} {shape_text(span.opt)} {shape_text(span.max)}"
-        for name, span in ranges.items()
+def has_quantize_layers(trt: Any, network: Any) -> bool:
+    """Whether the model says by itself what is quantized (Q/DQ nodes)."""
+    kind = getattr(trt.LayerType, "QUANTIZE", None) if hasattr(trt, "LayerType") else None
+    return kind is not None and any(
+        network.get_layer(number).type == kind for number in range(network.num_layers)
     )
 
 

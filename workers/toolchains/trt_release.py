@@ -21,7 +21,16 @@ def max_opset(trt: Any) -> int:
     """The newest operator set that the module's parser knows; 0 if that is not known."""
     if trt.__name__ != "tensorrt":
         return 0
-    return _MAX_OPSETS.get(version_of(trt)[:2], 0)
+    return max_opset_of(version_of(trt))
+
+
+def max_opset_of(version: tuple[int, ...]) -> int:
+    """The newest operator set that TensorRT's parser of a release knows, such as of `(8, 6)`; 0 if that is not known.
+
+    Of a major version alone it is what its oldest known release reads.
+    """
+    known = [opset for release, opset in _MAX_OPSETS.items() if release[: len(version)] == version[:2]]
+    return min(known, default=0)
 
 
 def installed_variant(trt: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from farm.services.ports.artifact_store import ArtifactStore
+from farm.services.ports.calibration_caches import CalibrationCaches
 from farm.services.ports.database import Database, Transaction
 from farm.services.ports.engine_files import EngineFiles
 from farm.services.ports.fleet_catalog import FleetCatalog
@@ -16,6 +17,7 @@ from farm.services.ports.timing_caches import TimingCaches
 
 __all__ = [
     "ArtifactStore",
+    "CalibrationCaches",
     "Database",
     "EngineFiles",
     "FleetCatalog",

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
+    from farm.services.ports.calibration_caches import CalibrationCaches
     from farm.services.ports.engine_files import EngineFiles
     from farm.services.ports.fleet_catalog import FleetCatalog
     from farm.services.ports.garbage_records import GarbageRecords
@@ -40,6 +41,10 @@ class Transaction(Protocol):
     @property
     def caches(self) -> TimingCaches:
         """Timing caches."""
+
+    @property
+    def calibration_caches(self) -> CalibrationCaches:
+        """Calibration caches."""
 
     @property
     def keys(self) -> SigningKeys:

@@ -12,5 +12,5 @@ from tensorrt_checks.registry import CHECKS
 __all__ = ["CHECKS"]
 
 # In the order in which they run.
-for _name in ("inference", "caches", "tensors", "refusals", "memory", "calibration"):
+for _name in ("inference", "caches", "tensors", "refusals", "memory", "calibration", "kept_layers"):
     import_module(f"tensorrt_checks.{_name}")

@@ -174,6 +174,9 @@ class FakeEngine:
     def get_tensor_location(self, name: str) -> Location:
         return Location.DEVICE
 
+    def get_tensor_format(self, name: str, profile: int) -> str:
+        return "TensorFormat.LINEAR"
+
     def get_tensor_dtype(self, name: str) -> str:
         return "DataType.FLOAT"
 

@@ -29,7 +29,7 @@ def test_batches_make_the_profile_and_are_measured_as_asked(fleet: InMemoryDatab
 
 def test_shapes_make_the_profile_and_its_bounds_are_measured(fleet: InMemoryDatabase) -> None:
     shapes = {
-        f"{name}_shapes": {"input": (batch, 3, 8, 8)} for name, batch in [("min", 2), ("opt", 4), ("max", 8)]
+        f"{name}_shapes": ({"input": (batch, 3, 8, 8)},) for name, batch in [("min", 2), ("opt", 4), ("max", 8)]
     }
     found = plan(fleet, batches=(), **shapes)
     assert profile_of(found) == ({"input": a_shape_range(2, 4, 8)},)
@@ -37,7 +37,7 @@ def test_shapes_make_the_profile_and_its_bounds_are_measured(fleet: InMemoryData
 
 
 def test_batches_beside_shapes_are_measured_within_them(fleet: InMemoryDatabase) -> None:
-    shapes = {"min_shapes": {"input": (1, 3, 8, 8)}, "max_shapes": {"input": (8, 3, 8, 8)}}
+    shapes = {"min_shapes": ({"input": (1, 3, 8, 8)},), "max_shapes": ({"input": (8, 3, 8, 8)},)}
     assert plan(fleet, batches=(3,), **shapes).batches == (3,)
     with pytest.raises(InvalidSpecError, match="batch 9 is outside the profile"):
         plan(fleet, batches=(9,), **shapes)
@@ -70,8 +70,8 @@ def test_a_batch_that_a_static_model_does_not_have_is_refused(fleet: InMemoryDat
 def test_a_batch_that_stands_still_beside_a_dynamic_sequence_is_refused(fleet: InMemoryDatabase) -> None:
     model = a_model(inputs=(a_tensor("ids", (1, -1)),))
     with pytest.raises(InvalidSpecError, match="fixed at 1"):
-        plan(fleet, model, batches=(8,), opt_shapes={"ids": (1, 128)})
-    assert profile_of(plan(fleet, model, batches=(), opt_shapes={"ids": (1, 128)})) == (
+        plan(fleet, model, batches=(8,), opt_shapes=({"ids": (1, 128)},))
+    assert profile_of(plan(fleet, model, batches=(), opt_shapes=({"ids": (1, 128)},))) == (
         {"ids": ShapeRange((1, 128), (1, 128), (1, 128))},
     )
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm.domain.errors import InvalidSpecError
+from farm.domain.profiles import profile_from_batches, profile_from_shapes, shapes_at_batch
 from farm.domain.shapes import ShapeRange
-from farm.domain.specs import profile_from_batches, profile_from_shapes, shapes_at_batch
 from tests.factories import a_model, a_shape_range, a_tensor
 
 if TYPE_CHECKING:
@@ -83,9 +83,10 @@ def test_shapes_for_an_unknown_input_suggest_the_nearest() -> None:
     assert "input" in caught.value.hint
 
 
-def test_shapes_for_a_static_input_are_refused() -> None:
-    with pytest.raises(InvalidSpecError, match="'input' is static"):
+def test_shapes_for_a_static_input_are_refused_with_the_way_out() -> None:
+    with pytest.raises(InvalidSpecError, match="'input' is static") as caught:
         from_shapes(STATIC_MODEL, (4, 3, 8, 8))
+    assert "export the model with dynamic dimensions" in caught.value.hint
 
 
 @pytest.mark.parametrize("shape", [(8, 3, 8), (8, 3, 8, 8, 1), (8, 4, 8, 8), (8, 3, 8, 16), ()])
@@ -162,6 +163,7 @@ def test_a_model_of_fixed_batch_runs_at_no_other(batch: int) -> None:
     with pytest.raises(InvalidSpecError, match="fixed at 4") as caught:
         shapes_at_batch(STATIC_MODEL, {}, batch)
     assert "dynamic batch" in caught.value.hint
+    assert "--static" in caught.value.hint
 
 
 def test_a_batch_stays_fixed_where_something_else_is_dynamic() -> None:

@@ -1,0 +1,230 @@
+"""Goes through a tuning's steps: submits what is to be tried, waits, and reads what came of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from cli.live import follow
+from cli.render import show_note
+from cli.submission import announce, file_submission
+from farm.domain.conversion import CONVERTER_OPTION, CONVERTERS, Conversion, conversion_of
+from farm.domain.errors import AccuracyError, ConflictError, FarmError
+from farm.domain.medians import medians_ms
+from farm.domain.precisions import is_quantized, parts_of
+from farm.domain.tuning import Candidate, Demand, Trial
+from farm.services.tune import Rung, next_step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cli.submission import Prepared
+    from farm.domain.models import Model
+    from farm.domain.specs import BuildSpec
+    from farm.services.plan import PlannedCell
+    from farm.services.progress import CellProgress
+    from workers.conversion.sensitivity import SensitivityRequest
+
+#: A worker that was just started may not have registered yet.
+_GRACE_S = 3.0
+#: Without any 16-bit or 8-bit part there is nothing that a layer could be kept out of.
+_WHOLE = ("fp32", "tf32", "best")
+
+
+class Tuning:
+    """One tuning, from the plan to the frontier.
+
+    Args:
+        request: a checked request with a cell for every precision that the target supports.
+        demand: what an engine must reach.
+        local: whether a worker runs in this process.
+        as_json: whether nothing is to be said on the way.
+    """
+
+    def __init__(self, request: Prepared, demand: Demand, *, local: bool, as_json: bool) -> None:
+        self._request = request
+        self._demand = demand
+        self._local = local
+        self._as_json = as_json
+        self._cells = {
+            Candidate(str(cell.spec.target.toolchain), cell.spec.precision): cell
+            for cell in request.plan.cells
+        }
+        self.rungs = [
+            Rung(candidate.toolchain, candidate.precision, can_keep_layers(cell.spec, request.model))
+            for candidate, cell in self._cells.items()
+        ]
+        self.trials: dict[Candidate, Trial] = {}
+        self.rankings: dict[str, list[tuple[str, ...]]] = {}
+        self.notes: list[str] = []
+
+    def run(self) -> None:
+        """Takes one step after the other, until there is nothing left to try.
+
+        Raises:
+            ConflictError: no live worker serves the target.
+            FarmError: something can not be submitted.
+        """
+        while not (step := next_step(self.rungs, self._demand, self.trials, self.rankings)).is_end:
+            if step.rank:
+                self.rankings[step.rank] = self._rank(step.rank)
+            else:
+                self._try(step.candidates)
+
+    def _try(self, candidates: Sequence[Candidate]) -> None:
+        kept = len(candidates[0].kept_layers)
+        words = ", ".join(candidate.precision for candidate in candidates)
+        self._tell(f"trying {words}" + (f" with {kept} layer(s) in FP32" if kept else ""))
+        cells = tuple(self._cell_of(candidate) for candidate in candidates)
+        is_calibrated = any(cell.spec.calibration is not None for cell in cells)
+        request = replace(
+            self._request,
+            plan=replace(self._request.plan, cells=cells),
+            samples=self._request.samples if is_calibrated else None,
+        )
+        submission = file_submission(request, as_json=True)
+        announce(request.farm)
+        began = time.monotonic()
+        progress = follow(
+            request.farm,
+            submission.id,
+            quiet=self._as_json,
+            may_wait=lambda: self._local or time.monotonic() - began < _GRACE_S,
+        )
+        if progress.is_stuck:
+            raise ConflictError(
+                f"submission {submission.id} is queued, but no live worker serves its target",
+                hint="Start a worker on such a machine (`farm up`, `farm worker`), or tune with --local here; "
+                "what is built by then is not built again.",
+            )
+        for candidate, cell in zip(candidates, progress.cells, strict=True):
+            self.trials[candidate] = trial_of(candidate, cell, self._demand)
+
+    def _cell_of(self, candidate: Candidate) -> PlannedCell:
+        cell = self._cells[Candidate(candidate.toolchain, candidate.precision)]
+        return replace(cell, spec=replace(cell.spec, kept_layers=candidate.kept_layers))
+
+    def _rank(self, precision: str) -> list[tuple[str, ...]]:
+        """The layers that hurt most in a precision, the worst first; none where nobody can tell."""
+        from workers.layer_ranking import rank_layers
+
+        cell = next(cell for candidate, cell in self._cells.items() if candidate.precision == precision)
+        self._tell(f"comparing the layers of the model in {precision}")
+        told: set[str] = set()
+
+        def tell(message: str) -> None:
+            if message not in told:
+                told.add(message)
+                self._tell(f"  {message}")
+
+        try:
+            layers = rank_layers(
+                self._request.farm.settings, lambda folder: self._sensitivity(cell.spec, folder), tell
+            )
+        except FarmError as error:
+            self.notes.append(f"no layers were kept in FP32 in {precision}: {error.message}")
+            return []
+        # What converts the model names nodes that have no name; a parser of the model as it is does not.
+        is_converted = _conversion(cell.spec, self._request.model) is not None
+        return ranked_names(layers, any_name=is_converted)
+
+    def _sensitivity(self, spec: BuildSpec, folder: Path) -> SensitivityRequest:
+        from farm.domain.calibration import ALGORITHM_OPTION, ALGORITHMS
+        from farm.domain.profiles import shapes_at_batch
+        from workers.conversion.request import ConversionRequest
+        from workers.conversion.sensitivity import SensitivityRequest
+        from workers.toolchains.toolchain import CalibrationInput
+
+        request, profile = self._request, spec.profiles[0] if spec.profiles else {}
+        given = spec.calibration
+        calibration = (
+            None
+            if given is None
+            else CalibrationInput(
+                algorithm=str(spec.builder_config.get(ALGORITHM_OPTION, ALGORITHMS["entropy"])),
+                data_path=None if given.is_random else request.samples,
+                batch=given.batch,
+                samples=given.samples,
+                seed=given.seed,
+            )
+        )
+        parts = parts_of(spec.precision)
+        wanted = _conversion(spec, request.model) or Conversion(
+            next((part for part in ("fp16", "bf16") if part in parts), ""),
+            next((part for part in ("int8", "fp8") if part in parts), ""),
+            str(spec.builder_config.get(CONVERTER_OPTION, CONVERTERS[0])),
+        )
+        graph = request.graph or request.folder / request.model.files[0].name
+        shapes = shapes_at_batch(request.model, profile, self._demand.batch)
+        return SensitivityRequest(
+            ConversionRequest(graph, folder / "converted.onnx", wanted, profile, calibration),
+            request.inputs,
+            shapes,
+            request.job.verification.seed,
+        )
+
+    def _tell(self, line: str) -> None:
+        if not self._as_json:
+            show_note(line)
+
+
+def _conversion(spec: BuildSpec, model: Model) -> Conversion | None:
+    return conversion_of(spec.target.toolchain, spec.precision, spec.builder_config, model)
+
+
+def can_keep_layers(spec: BuildSpec, model: Model) -> bool:
+    """Whether single layers of a cell can stay in FP32: by conversion of the model, or by TensorRT's constraints."""
+    if spec.precision in _WHOLE or (is_quantized(spec.precision) and model.has_qdq_nodes):
+        return False
+    return _conversion(spec, model) is not None or spec.target.toolchain.name == "tensorrt"
+
+
+def ranked_names(layers: Sequence[dict[str, Any]], *, any_name: bool) -> list[tuple[str, ...]]:
+    """The names of the layers that lose something, the worst first.
+
+    Args:
+        layers: as `LayerError` has them, the greatest jump first.
+        any_name: whether names count that the comparison gave to nodes without one.
+    """
+    from workers.conversion.sensitivity import LEAST_JUMP
+
+    return [
+        tuple(layer["nodes"])
+        for layer in layers
+        if layer["jump"] > LEAST_JUMP and (any_name or layer["have_own_names"])
+    ]
+
+
+def trial_of(candidate: Candidate, cell: CellProgress, demand: Demand) -> Trial:
+    """What a cell of a submission that has ended says of a candidate."""
+    failure = cell.job.failure if cell.job else None
+    if cell.engine is None or (failure is not None and cell.job is not None and not _succeeded(cell)):
+        why = failure.message if failure else cell.state.value.lower()
+        return Trial(
+            candidate,
+            why_not=why,
+            is_inaccurate=failure is not None and failure.code == AccuracyError.__name__,
+        )
+    run = cell.engine.latest_run
+    worst = run.accuracy.worst if run and run.accuracy else None
+    median = medians_ms(run.measurements).get(demand.batch) if run else None
+    top1 = None
+    if run and run.accuracy and worst:
+        top1 = run.accuracy.label_top1 if run.accuracy.label_top1 is not None else worst.top1_agreement
+    return Trial(
+        candidate,
+        cell.engine.id,
+        median,
+        worst.cosine if worst else None,
+        worst.snr_db if worst else None,
+        top1,
+        why_not="" if worst and median is not None else cell.engine.unverified_reason or "not measured",
+    )
+
+
+def _succeeded(cell: CellProgress) -> bool:
+    from farm.domain.jobs import JobState
+
+    return cell.state is JobState.SUCCEEDED

@@ -1,0 +1,55 @@
+"""Whether an engine that is filed answers what is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from farm.domain.errors import AccuracyError, InvalidRequestError
+from farm.domain.targets import DeviceKind
+
+if TYPE_CHECKING:
+    from farm.domain.filing import Engine, Run
+    from farm.domain.work import JobRequest
+
+
+def needs_rebuilding(engine: Engine, request: JobRequest) -> bool:
+    """Whether a filed engine is to give way to a new one: somebody says so, or wants it chosen from more builds.
+
+    Raises:
+        InvalidRequestError: it is pinned, so it stays.
+    """
+    if not request.is_rebuild and request.builds <= max(len(engine.builds), 1):
+        return False
+    if engine.pinned_at is not None:
+        why = f" ({engine.pin_reason})" if engine.pin_reason else ""
+        raise InvalidRequestError(
+            f"engine {engine.id} is pinned{why}: it is not built anew",
+            hint="The operator lets it go with `farm unpin`; another --salt builds the cell beside it.",
+        )
+    return True
+
+
+def needs_measuring(engine: Engine, request: JobRequest) -> bool:
+    """Whether a filed engine lacks figures that the request asks for."""
+    verifies = request.verification.has_outputs and engine.spec.target.device_type.kind is DeviceKind.GPU
+    if not (engine.is_verified or verifies or engine.own_runs):
+        # Nothing here can run it, so there is nothing to measure with.
+        return False
+    if set(request.benchmark.batches) - engine.measured_batches():
+        return True
+    if not (engine.is_verified or verifies):
+        # It was measured, and nothing says what it is to compute.
+        return False
+    wanted = request.verification.inputs_sha256
+    runs = [run for run in engine.own_runs if run.accuracy is not None and wanted in ("", run.inputs_sha256)]
+    # The newest on these inputs; another limit than it was built with is checked by verifying once more.
+    return not (runs and _passes(runs[-1], request))
+
+
+def _passes(run: Run, request: JobRequest) -> bool:
+    assert run.accuracy is not None  # noqa: S101 - chosen by it
+    try:
+        request.verification.thresholds.check(run.accuracy)
+    except AccuracyError:
+        return False
+    return True

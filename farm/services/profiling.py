@@ -1,0 +1,92 @@
+"""Ask for the times of a filed engine's layers: a benchmark that profiles, shared like any other job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from farm.domain.errors import ConflictError, InvalidRequestError, NotFoundError
+from farm.domain.jobs import JobKind
+from farm.domain.targets import DeviceKind
+from farm.domain.work import Cell, Disposition, JobRequest
+
+if TYPE_CHECKING:
+    from farm.domain.benchmarks import BenchmarkSpec
+    from farm.domain.filing import Engine, Run
+    from farm.domain.work import ModelName, Submission
+    from farm.services.ports import Database, Transaction
+
+_MOST_LOOKS = 5
+
+
+def newest_profile(engine: Engine) -> Run | None:
+    """The newest run of these very bytes that timed the layers; none if no run did."""
+    return next((run for run in reversed(engine.own_runs) if run.profile is not None), None)
+
+
+def newest_report(engine: Engine) -> Run | None:
+    """The newest run of these very bytes that Nsight Systems looked at; none if it never did."""
+    return next((run for run in reversed(engine.own_runs) if run.nsys_sha256), None)
+
+
+def queue_profile(database: Database, engine: Engine, benchmark: BenchmarkSpec, user: str) -> Submission:
+    """Queues a benchmark of a filed engine that profiles, or shares the one that is at it; a submission to wait for.
+
+    Raises:
+        InvalidRequestError: nothing can run the engine, or its bytes are gone.
+        DatabaseUnavailableError: nothing was queued.
+    """
+    if engine.retired_at is not None:
+        raise InvalidRequestError(
+            f"engine {engine.id} is retired: its bytes are gone",
+            hint="Submit the model again: it is built anew.",
+        )
+    if engine.spec.target.device_type.kind is DeviceKind.COMPUTE_CAPABILITY and not engine.is_verified:
+        raise InvalidRequestError(
+            f"engine {engine.id} was never run, so its layers can not be timed: {engine.unverified_reason}",
+            hint="A worker on such a GPU runs it when the model is submitted there.",
+        )
+    # Its inputs are those that it was verified with, since some models' time depends on their data.
+    newest = engine.latest_run
+    request = JobRequest(kind=JobKind.BENCHMARK, benchmark=benchmark)
+    verification = replace(request.verification, inputs_sha256=newest.inputs_sha256 if newest else "")
+    request = replace(request, verification=verification)
+    for _ in range(_MOST_LOOKS):
+        try:
+            return _queue(database, engine, request, user)
+        except ConflictError:
+            # Somebody queued the same between looking and queueing: theirs is there to be shared by now.
+            continue
+    return _queue(database, engine, request, user)
+
+
+def _queue(database: Database, engine: Engine, request: JobRequest, user: str) -> Submission:
+    with database.transaction() as transaction:
+        name = _name_of(transaction, engine)
+        job = transaction.jobs.active(engine.spec, request)
+        disposition = Disposition.SHARED if job else Disposition.QUEUED
+        if job is None:
+            job = transaction.jobs.add(engine.spec, request, user=user)
+        elif job.cancel_requested:
+            # Whoever asked it to stop is not the only one any more.
+            transaction.jobs.want_again([job.id])
+        return transaction.jobs.add_submission(
+            name=name,
+            user=user,
+            tags={},
+            cells=[Cell(0, engine.spec, disposition, job.id, engine.id)],
+            request={
+                "model": f"{name.name}@{name.version}",
+                "profile": engine.id,
+                "batches": list(request.benchmark.batches),
+                "inputs_sha256": request.verification.inputs_sha256,
+            },
+        )
+
+
+def _name_of(transaction: Transaction, engine: Engine) -> ModelName:
+    """The newest name of an engine's model."""
+    for name in reversed(transaction.models.names()):
+        if name.model_sha256 == engine.spec.model_sha256:
+            return name
+    raise NotFoundError(f"the model of engine {engine.id} has no name")

@@ -1,0 +1,124 @@
+"""What every known target would make of a model: with which precisions it builds it, and why not with the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from farm.domain.calibration import USUAL_RANDOM_SAMPLES, Calibration, is_calibrated
+from farm.domain.errors import UnsupportedTargetError
+from farm.domain.precisions import PRECISIONS
+from farm.services.plan import BuildRequest, plan_builds
+from farm.services.targets import ALL, resolve_targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from farm.domain.models import Model
+    from farm.domain.shapes import Shape
+    from farm.domain.targets import ToolchainId
+    from farm.domain.toolchains import ToolchainDescription
+    from farm.services.ports import Transaction
+
+#: The first TensorRT with INT64 (reference: DataType of 8.6 and of 10.0).
+_FIRST_WITH_INT64 = (10, 0)
+
+
+@dataclass(frozen=True)
+class TargetReport:
+    """One target.
+
+    Attributes:
+        slug: of the device type.
+        toolchain: of the target.
+        builds: precisions that it builds the model with.
+        calibrated: those of them that want samples.
+        refused: the others, each with the reason.
+        notes: what else is different there.
+    """
+
+    slug: str
+    toolchain: ToolchainId
+    builds: tuple[str, ...]
+    calibrated: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def report_targets(transaction: Transaction, model: Model, shapes: Mapping[str, Shape]) -> list[TargetReport]:
+    """The report of every target that is known, at some shapes of the dynamic inputs.
+
+    Raises:
+        InvalidSpecError: the shapes do not fit.
+        UnsupportedTargetError: no device is known to the farm yet.
+    """
+    found = []
+    for slug, target, toolchain in resolve_targets(transaction, (), (ALL,)):
+        reasons = _reasons(transaction, model, shapes, slug, target.toolchain)
+        too_new = _why_not_opset(toolchain, model)
+        if too_new:
+            reasons = dict.fromkeys(PRECISIONS, too_new)
+        builds = tuple(precision for precision in PRECISIONS if not reasons[precision])
+        found.append(
+            TargetReport(
+                slug,
+                target.toolchain,
+                builds,
+                tuple(precision for precision in builds if is_calibrated(precision, model)),
+                tuple((precision, reason) for precision, reason in reasons.items() if reason),
+                tuple(_notes(target.toolchain, model)),
+            )
+        )
+    return found
+
+
+def _reasons(
+    transaction: Transaction, model: Model, shapes: Mapping[str, Shape], slug: str, toolchain: ToolchainId
+) -> dict[str, str]:
+    """For every precision why a target refuses it; empty if it does not."""
+
+    def ask(*precisions: str) -> dict[str, str]:
+        given = (shapes,) if shapes else ()
+        request = BuildRequest(
+            gpus=(slug,),
+            toolchains=(f"{toolchain.name}@{toolchain.version}",),
+            precisions=precisions,
+            min_shapes=given,
+            opt_shapes=given,
+            max_shapes=given,
+            # What needs samples is refused without, and those are easily given.
+            calibration=Calibration("", 1, USUAL_RANDOM_SAMPLES, 0),
+            skip_unsupported=True,
+        )
+        refused = dict(plan_builds(transaction, model, request).refused)
+        return {precision: refused.get(f"{slug} · {toolchain} · {precision}", "") for precision in precisions}
+
+    try:
+        return ask(*PRECISIONS)
+    except UnsupportedTargetError:
+        # Nothing is left of it, so the plan says all at once: one by one then.
+        return {precision: _alone(ask, precision) for precision in PRECISIONS}
+
+
+def _alone(ask: Callable[[str], dict[str, str]], precision: str) -> str:
+    try:
+        return ask(precision)[precision]
+    except UnsupportedTargetError as error:
+        # The cell stands before the reason.
+        return error.message.rpartition("nothing was queued. ")[2].partition(": ")[2] or error.message
+
+
+def _why_not_opset(toolchain: ToolchainDescription, model: Model) -> str:
+    if not 0 < toolchain.max_opset < model.opset:
+        return ""
+    return (
+        f"the model is of opset {model.opset}, and the parser of {toolchain.id} knows {toolchain.max_opset} at most: "
+        f"export it for opset {toolchain.max_opset}"
+    )
+
+
+def _notes(toolchain: ToolchainId, model: Model) -> list[str]:
+    if toolchain.name != "tensorrt" or toolchain.version_order[:2] >= _FIRST_WITH_INT64:
+        return []
+    names = [tensor.name for tensor in (*model.inputs, *model.outputs) if tensor.dtype == "int64"]
+    return [f"{', '.join(names)}: int64 in the model, int32 in an engine of {toolchain}"] if names else []

@@ -1,0 +1,1 @@
+"""Typed conversion of ONNX models, with libraries of the field, in the farm's own interpreter."""

@@ -1,0 +1,92 @@
+"""FP16 by onnxconverter-common, and FP16 or BF16 by ModelOpt AutoCast."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from farm.domain.errors import BuildError, UnsupportedTargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from onnx import ModelProto
+
+#: AutoCast's defaults (ModelOpt 0.47): initializers and activations beyond half of FP16's range stay in FP32.
+_LARGEST_FINITE = 65504.0
+
+
+def to_fp16(model: ModelProto, kept_layers: Sequence[str]) -> tuple[ModelProto, str]:
+    """Everything that can be in FP16, inputs and outputs as they were; and who did it.
+
+    Raises:
+        BuildError: the converter does not take the model.
+    """
+    from onnxconverter_common import float16
+
+    try:
+        with warnings.catch_warnings():
+            # It warns of each number that FP16 can not hold; the comparison with the reference tells what came of it.
+            warnings.simplefilter("ignore")
+            converted = float16.convert_float_to_float16(
+                model,
+                max_finite_val=_LARGEST_FINITE,
+                keep_io_types=True,
+                disable_shape_infer=True,
+                node_block_list=list(kept_layers),
+                # Mixed models are converted as far as they are in FP32.
+                check_fp16_ready=False,
+            )
+    except Exception as error:
+        raise _refusal("onnxconverter-common", "FP16", error) from error
+    return converted, f"onnxconverter-common {version('onnxconverter-common')}"
+
+
+def to_half_by_autocast(path: Path, half: str, kept_layers: Sequence[str]) -> tuple[ModelProto, str]:
+    """FP16 or BF16 by ModelOpt, which keeps in FP32 what would not fit; and who did it.
+
+    Args:
+        path: of the model.
+        half: `fp16` or `bf16`.
+        kept_layers: nodes that stay in FP32.
+
+    Raises:
+        UnsupportedTargetError: ModelOpt is not installed.
+        BuildError: it does not take the model.
+    """
+    try:
+        from modelopt.onnx.autocast import convert_to_mixed_precision
+    except ImportError as error:
+        raise no_modelopt(half) from error
+    import re
+
+    try:
+        converted: ModelProto = convert_to_mixed_precision(
+            str(path),
+            low_precision_type=half,
+            # Whole names: it takes regular expressions.
+            nodes_to_exclude=[f"^{re.escape(name)}$" for name in kept_layers],
+            keep_io_types=True,
+            providers=["cpu"],
+        )
+    except Exception as error:
+        raise _refusal("ModelOpt", half.upper(), error) from error
+    return converted, f"ModelOpt AutoCast {version('nvidia-modelopt')}"
+
+
+def no_modelopt(precision: str) -> UnsupportedTargetError:
+    """That ModelOpt is missing, and how to get it."""
+    return UnsupportedTargetError(
+        f"{precision} needs NVIDIA's ModelOpt in the worker's environment",
+        hint="pip install 'engine-farm[modelopt]' there (with a PyTorch; the CPU build will do), or ask for fp16.",
+    )
+
+
+def _refusal(who: str, what: str, error: Exception) -> BuildError:
+    why = " ".join(str(error).split())[:300] or type(error).__name__
+    return BuildError(
+        f"{who} can not convert the model to {what}: {why}",
+        hint="The log has the whole trace. Try the other converter (--set converter=…), or export the model in that type.",
+    )

@@ -1,0 +1,83 @@
+"""What the supervisor asks of a child that converts a model, and what that child answers, as JSON documents."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from farm.domain.conversion import Conversion
+from farm.domain.shapes import ShapeRange
+from workers.toolchains.toolchain import CalibrationInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class ConversionRequest:
+    """Convert a model to other types.
+
+    Attributes:
+        model_path: the ONNX file, its external data beside it.
+        converted_path: where to write the converted one; its folder is there and empty.
+        conversion: what to do.
+        profile: a range for every dynamic input; samples are taken at the middle shapes.
+        calibration: samples, where tensors are quantized; none else.
+        kept_layers: nodes that stay in FP32, by name.
+    """
+
+    model_path: Path
+    converted_path: Path
+    conversion: Conversion
+    profile: Mapping[str, ShapeRange] = field(default_factory=dict)
+    calibration: CalibrationInput | None = None
+    kept_layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConversionResult:
+    """What a conversion came to.
+
+    Attributes:
+        note: who did what, and to how much, for people: `FP16 by onnxconverter-common 1.16.0, 11 of 13 nodes`.
+        details: the counts behind it.
+    """
+
+    note: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def conversion_request_as_json(request: ConversionRequest) -> dict[str, Any]:
+    """The document that `conversion_request_from_json` reads."""
+    wanted = request.calibration
+    return {
+        "operation": "convert",
+        "model_path": str(request.model_path),
+        "converted_path": str(request.converted_path),
+        "conversion": asdict(request.conversion),
+        "profile": {name: span.as_json() for name, span in request.profile.items()},
+        "calibration": wanted
+        and {
+            "algorithm": wanted.algorithm,
+            "data_path": None if wanted.data_path is None else str(wanted.data_path),
+            "batch": wanted.batch,
+            "samples": wanted.samples,
+            "seed": wanted.seed,
+        },
+        "kept_layers": list(request.kept_layers),
+    }
+
+
+def conversion_request_from_json(value: Mapping[str, Any]) -> ConversionRequest:
+    """The inverse of `conversion_request_as_json`."""
+    wanted = value["calibration"]
+    data_path = Path(wanted["data_path"]) if wanted and wanted["data_path"] else None
+    return ConversionRequest(
+        Path(value["model_path"]),
+        Path(value["converted_path"]),
+        Conversion(**value["conversion"]),
+        {name: ShapeRange.from_json(span) for name, span in value["profile"].items()},
+        CalibrationInput(**{**wanted, "data_path": data_path}) if wanted else None,
+        tuple(value["kept_layers"]),
+    )

@@ -1,0 +1,83 @@
+"""The model of a cell in the types that its precision asks for, where the builder has no flags for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from farm.domain.conversion import conversion_of
+from farm.domain.errors import UnsupportedTargetError
+from farm.domain.jobs import Failure, FailureClass
+from workers.conversion.request import ConversionRequest, conversion_request_as_json
+from workers.workplace import ChildFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from farm.domain.models import Model
+    from farm.domain.work import Job
+    from workers.child_process import ChildOutcome
+    from workers.toolchains.toolchain import CalibrationInput
+    from workers.workplace import Workplace
+
+
+class Converted(NamedTuple):
+    """A model that is ready to be built, and how it got its types; an empty note for one as it was submitted."""
+
+    model_path: Path
+    note: str = ""
+    details: Mapping[str, Any] = {}
+
+
+def convert(
+    place: Workplace,
+    job: Job,
+    model: Model,
+    folder: Path,
+    *,
+    model_path: Path,
+    calibration: CalibrationInput | None,
+    run: Callable[[Mapping[str, Any]], ChildOutcome],
+) -> Converted:
+    """The model that the toolchain is to build.
+
+    Args:
+        place: what the worker works with.
+        job: to be done.
+        model: of the job.
+        folder: scratch folder of the attempt.
+        model_path: the graph's file in it.
+        calibration: what ranges are found with; none if nothing is calibrated.
+        run: runs a request in a child of the farm's own interpreter.
+
+    Raises:
+        ChildFailedError: the converter refused; the message says why.
+        UnsupportedTargetError: there is no interpreter here that could convert.
+    """
+    spec = job.spec
+    wanted = conversion_of(job.target.toolchain, spec.precision, spec.builder_config, model)
+    if wanted is None:
+        return Converted(model_path)
+    if not place.reference_toolchain:
+        raise UnsupportedTargetError(
+            f"{spec.precision} needs a conversion of the model, and this worker's environment has no ONNX Runtime",
+            hint="pip install onnxruntime in the farm's own environment on that host.",
+        )
+    converted = folder / "converted"
+    converted.mkdir()
+    request = ConversionRequest(
+        model_path,
+        converted / "model.onnx",
+        wanted,
+        spec.profiles[0] if spec.profiles else {},
+        calibration if wanted.quantized else None,
+        spec.kept_layers,
+    )
+    outcome = run(conversion_request_as_json(request))
+    failure = outcome.failure or (outcome.result and outcome.result["failure"])
+    if failure:
+        if not isinstance(failure, Failure):
+            failure = Failure(**{**failure, "failure_class": FailureClass(failure["failure_class"])})
+        raise ChildFailedError(failure)
+    assert outcome.result is not None  # noqa: S101 - neither stopped nor failed
+    return Converted(request.converted_path, outcome.result["note"], outcome.result["details"])

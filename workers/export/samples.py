@@ -1,0 +1,74 @@
+"""Seeded sample inputs, and at which sizes the exported model is tried."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from workers.export.inputs import symbol_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from workers.export.inputs import InputSpec
+
+
+def make_sample(
+    torch: Any, specs: Sequence[InputSpec], sizes: Mapping[str, int], seed: int
+) -> dict[str, Any]:
+    """Tensors by name: standard normal floats, integers 0 and 1, or within the range that was given.
+
+    Integers without a range stay at 0 and 1, as everywhere in the farm: as indices, counts and masks these
+    are nearly always valid.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    return {spec.name: _tensor(torch, spec, spec.shape_at(sizes), draw) for spec in specs}
+
+
+def capture_sizes(specs: Sequence[InputSpec]) -> dict[str, int]:
+    """The sizes that the model is traced at: those of the sample, but never 1 where a dimension is dynamic.
+
+    torch.export takes a size of 1 for a constant, since broadcasting treats it otherwise than any other.
+    """
+    sizes = symbol_sizes(specs)
+    found: dict[str, int] = {}
+    for symbol, size in sizes.items():
+        wanted = max(size, 2)
+        while size == 1 and wanted in found.values():
+            wanted += 1
+        found[symbol] = wanted
+    return found
+
+
+def other_sizes(specs: Sequence[InputSpec]) -> Iterator[dict[str, int]]:
+    """Sizes that differ in every dynamic dimension from those of the sample and of the trace.
+
+    Best first: one more tells most; twice and half of it are for models that want multiples, or whose
+    sample is the largest that they take.
+    """
+    given, traced = symbol_sizes(specs), capture_sizes(specs)
+    ways: tuple[Callable[[int], int], ...] = (
+        lambda n: n + 1,
+        lambda n: 2 * n,
+        lambda n: n // 2,
+        lambda n: n - 1,
+    )
+    for way in ways:
+        sizes = {symbol: way(size) for symbol, size in traced.items()}
+        if all(size > 0 and size not in (given[symbol], traced[symbol]) for symbol, size in sizes.items()):
+            yield sizes
+    for symbol, size in traced.items():
+        for way in ways:
+            if way(size) > 0 and way(size) not in (given[symbol], size):
+                yield {**traced, symbol: way(size)}
+
+
+def _tensor(torch: Any, spec: InputSpec, shape: tuple[int, ...], draw: Any) -> Any:
+    dtype = getattr(torch, spec.dtype)
+    if spec.dtype == "bool":
+        return torch.randint(0, 2, shape, generator=draw).bool()
+    if dtype.is_floating_point:
+        if spec.low is None or spec.high is None:
+            return torch.randn(shape, generator=draw).to(dtype)
+        return (spec.low + (spec.high - spec.low) * torch.rand(shape, generator=draw)).to(dtype)
+    low, high = (0, 1) if spec.low is None or spec.high is None else (int(spec.low), int(spec.high))
+    return torch.randint(low, high + 1, shape, generator=draw).to(dtype)
