@@ -1,14 +1,13 @@
-"""What a user asks for: from options and a spec file to one request, and back to a file."""
+"""What a user asks for: from options and a spec file to one request."""
 
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.shape_options import SHAPE_KEYS, shapes_for_file, shapes_for_plan, shapes_from_file
+from cli.shape_options import shapes_for_plan
 from farm.domain.accuracy import Thresholds
 from farm.domain.calibration import ALGORITHMS, RANDOM, USUAL_RANDOM_SAMPLES, Calibration
 from farm.domain.durations import parse_duration
@@ -23,38 +22,11 @@ if TYPE_CHECKING:
 
     from farm.domain.digests import Digest
 
-_LISTS = ("gpu", "toolchain", "precision", "batch", "declared_inputs", "declared_outputs", "dynamic")
 _PATHS = ("model", "inputs", "calibration", "weights", "labels")
-_MAPPINGS = ("set", "tags", "thresholds", "deadline", "images")
-_WORDS = (
-    "model",
-    "weights",
-    "opset",
-    "exporter",
-    "name",
-    "inputs",
-    "salt",
-    "seed",
-    "max_attempts",
-    "deadline_s",
-    "queue_timeout",
-    "priority",
-    "warmup_ms",
-    "duration_ms",
-    "calibration",
-    "calibration_algorithm",
-    "calibration_batch",
-    "calibration_samples",
-    "labels",
-    "skip_broken_images",
-    "builds",
-)
 #: In `deadline`, the limit of the attempt as a whole.
 ATTEMPT = "attempt"
-_TEXTS = ("model", "name", "inputs", "salt", "calibration", "calibration_algorithm", "weights", "labels")
 #: One attempt builds them all.
 MOST_BUILDS = 32
-KNOWN = (*_WORDS, *_LISTS, *SHAPE_KEYS, *_MAPPINGS)
 
 
 @dataclass(frozen=True)
@@ -75,7 +47,7 @@ class Wish:
         paths: dict[str, Any] = {
             key: str((self.folder / self.values[key]).absolute())
             for key in _PATHS
-            if _is_path(key, self.values.get(key)) and key not in given
+            if is_path(key, self.values.get(key)) and key not in given
         }
         if "plugin" in self.values:
             paths["plugin"] = tuple(str((self.folder / name).absolute()) for name in self.values["plugin"])
@@ -144,7 +116,7 @@ class Wish:
             toolchains=tuple(values.get("toolchain", ())),
             precisions=tuple(map(canonical_precision, values.get("precision", ()))) or ("fp32",),
             **shapes_for_plan(values),
-            batches=tuple(_whole(batch, "batch") for batch in values.get("batch", ())),
+            batches=tuple(whole_number(batch, "batch") for batch in values.get("batch", ())),
             options=values.get("set", {}),
             salt=str(values.get("salt", "")),
             calibration=calibration,
@@ -215,100 +187,24 @@ class Wish:
         Raises:
             InvalidSpecError: it is something else.
         """
-        return _whole(self.values[key], key) if key in self.values else default
+        return whole_number(self.values[key], key) if key in self.values else default
 
 
-def _is_path(key: str, value: Any) -> bool:
+def is_path(key: str, value: Any) -> bool:
     """Whether a value names a file, which a spec file names relative to itself."""
     return key in _PATHS and value is not None and not (key == "calibration" and value == RANDOM)
 
 
-def read_wish(path: Path) -> Wish:
-    """A spec file.
-
-    Raises:
-        InvalidSpecError: it can not be read, is no YAML, or has a key that means nothing.
-    """
-    import yaml
-
-    try:
-        document = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split())
-        raise InvalidSpecError(f"the spec file {path} can not be read: {why}") from error
-    if not isinstance(document, dict):
-        raise InvalidSpecError(f"the spec file {path} must be a mapping of names to values")
-    return wish_of(document, path)
-
-
-def wish_of(document: Mapping[str, Any], path: Path) -> Wish:
-    """The content of a spec file.
+def whole_number(value: Any, key: str) -> int:
+    """A whole number.
 
     Args:
-        document: names to values.
-        path: where it comes from, for messages; what is relative in it is relative to its folder.
+        value: as it was written.
+        key: of the spec file, for the message.
 
     Raises:
-        InvalidSpecError: it has a key that means nothing, or a value that does not fit.
+        InvalidSpecError: it is something else.
     """
-    values: dict[str, Any] = {}
-    for key, value in document.items():
-        if key not in KNOWN:
-            raise InvalidSpecError(f"{path}: unknown key {key!r}", hint=did_you_mean(str(key), KNOWN))
-        values[key] = _checked(path, key, value)
-    return Wish(values, path.parent)
-
-
-def write_wish(wish: Wish, path: Path) -> None:
-    """Writes a spec file that asks for the same.
-
-    Raises:
-        InvalidSpecError: the file can not be written.
-    """
-    import yaml
-
-    document: dict[str, Any] = {}
-    for key in KNOWN:
-        if key not in wish.values:
-            continue
-        value = wish.values[key]
-        if key in SHAPE_KEYS:
-            value = shapes_for_file(key, value, path.absolute().parent)
-        elif key in _LISTS:
-            value = [_whole(item, key) if key == "batch" else item for item in value]
-        elif key in _MAPPINGS:
-            value = dict(value)
-        elif _is_path(key, value):
-            # As a spec file's paths are read, so that the file travels with what lies beside it.
-            value = os.path.relpath(value, path.absolute().parent)
-        document[key] = value
-    try:
-        path.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
-    except OSError as error:
-        raise InvalidSpecError(f"the spec file {path} can not be written: {error.strerror}") from error
-
-
-def _checked(path: Path, key: str, value: Any) -> Any:
-    if key in _LISTS:
-        # The commas of `NAME:0=batch,1=height` are its own.
-        items = value if isinstance(value, list) else [value] if key == "dynamic" else str(value).split(",")
-        return tuple(str(item).strip() for item in items)
-    if key in SHAPE_KEYS:
-        return shapes_from_file(path, key, value)
-    if key == "deadline" and not isinstance(value, dict):
-        value = {ATTEMPT: value}
-    if key in _MAPPINGS:
-        if not isinstance(value, dict):
-            raise InvalidSpecError(f"{path}: {key} must map names to values")
-        return {str(name): item if key != "tags" else str(item) for name, item in value.items()}
-    if key in _TEXTS:
-        if isinstance(value, (dict, list)) or value is None or value == "":
-            raise InvalidSpecError(f"{path}: {key} must be a text, not {value!r}")
-        return str(value)
-    return value
-
-
-def _whole(value: Any, key: str) -> int:
     try:
         return int(str(value))
     except ValueError:

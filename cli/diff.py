@@ -12,9 +12,10 @@ from cli.engine_layers import layers_of
 from cli.engine_words import find_engine
 from cli.inspect_engine import short_name
 from cli.render import NONE, ms, show_json, show_line, show_note, show_table, size
-from cli.stored_profiles import medians, profiled_run, read_profiles
+from cli.stored_profiles import medians, read_profiles
 from farm.domain.key_difference import key_differences
 from farm.domain.layer_diff import Fate, compare_layers
+from farm.services.profiling import profiled_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from farm.storage.sql_logins import Login
 
 _LOW_SPACE_BYTES = 5 << 30
+#: Toolchains that other hosts miss nothing without.
+_ON_GPU_HOSTS = ("tensorrt", "torch-tensorrt")
 
 
 @dataclass(frozen=True)
@@ -257,10 +259,10 @@ def _toolchains(pythons: tuple[Path, ...]) -> list[Finding]:
         for name, reason in interpreter.missing.items():
             hint = (
                 "Needed on a GPU host only: --toolchain-python names an interpreter that has it."
-                if name == "tensorrt"
+                if name in _ON_GPU_HOSTS
                 else ""
             )
             # A host without a GPU misses nothing there.
-            state = "ok" if name == "tensorrt" and not pythons else "warning"
+            state = "ok" if name in _ON_GPU_HOSTS and not pythons else "warning"
             findings.append(Finding("toolchain", state, f"no {name} in {where}: {reason}", hint))
     return findings

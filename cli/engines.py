@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.build_spread import spread_text
+from cli.build_spread import kept_text, refit_text, spread_text
 from cli.context import json_option, opened
 from cli.render import show_json, show_table, size
 from cli.tables import ENGINE_COLUMNS, engine_as_json, engine_rows
@@ -89,7 +89,7 @@ def _remark(engine: Engine) -> str:
     ]
     if engine.spec.calibration is not None and engine.spec.calibration.is_random:
         words.append("calibrated with random samples")
-    words += filter(None, [spread_text(engine)])
+    words += filter(None, [kept_text(engine.spec), refit_text(engine.spec), spread_text(engine)])
     return ", ".join(words + ["pinned"] * (engine.pinned_at is not None))
 
 

@@ -112,6 +112,11 @@ def fetch(
         show_line(f"{place}: a plugin library, to be loaded before the engine")
     for tensor, wanted in spec.io_formats.items():
         show_line(f"{tensor}: {wanted}")
+    if spec.refit_of:
+        show_note(
+            f"note: the weights of engine {spec.refit_of[:12]}… were replaced in it; the full build is handed out once "
+            "it is there"
+        )
     if engine.signed is None:
         show_note("warning: nobody has signed this engine")
     if not engine.is_verified:

@@ -125,7 +125,8 @@ def _show_plan(ctx: click.Context, path: Path, *, raw: bool, as_json: bool) -> N
         farm = opened(ctx)
         with farm.database.reading() as transaction:
             named = find_engine(transaction, digest.sha256)
-    except FarmError:
+    except NotFoundError:
+        # Nor is there a farm, perhaps.
         show_header(path, digest, as_json=as_json)
         return
     _show_engine(farm, named, raw=raw, as_json=as_json)

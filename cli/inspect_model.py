@@ -81,7 +81,8 @@ def _show_facts(path: Path, model: Model) -> None:
         f"{path.name}   {model.digest.short}   {size(model.digest.size_bytes)} in {len(model.files)} file(s)"
     )
     show_line(
-        f"opset {model.opset}, IR {model.ir_version}, {model.parameters:,} parameters"
+        (f"opset {model.opset}, IR {model.ir_version}" if model.opset else model.format)
+        + f", {model.parameters:,} parameters"
         + (f", by {model.producer}" if model.producer else "")
     )
     rows = [("input", *tensor_row(tensor)) for tensor in model.inputs]

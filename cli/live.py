@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from cli.build_spread import precision_text
 from cli.render import console, seconds, show_note, table
 from cli.tables import describe_state
 from farm.domain.errors import TransientError
@@ -90,7 +91,7 @@ class _LiveTable:
                 _SIGNS[cell.state],
                 cell.slug,
                 str(cell.cell.spec.target.toolchain),
-                cell.cell.spec.precision,
+                precision_text(cell.cell.spec),
                 cell.cell.job_id,
                 _elapsed(cell),
                 _bar(cell) + describe_state(cell)[:90],
@@ -124,7 +125,7 @@ class _Lines:
             what = now[2] or phase or describe_state(cell)
             show_note(
                 f"{_SIGNS[cell.state]} {cell.slug} · {cell.cell.spec.target.toolchain} · "
-                f"{cell.cell.spec.precision}: {cell.state.value.lower()}{f', {what}' if what else ''}"
+                f"{precision_text(cell.cell.spec)}: {cell.state.value.lower()}{f', {what}' if what else ''}"
             )
 
 

@@ -64,6 +64,12 @@ def place_of_function(model: Path) -> tuple[Path, str] | None:
     return (module, function) if module.is_file() else None
 
 
+def usual_name(model: Path) -> str:
+    """What a model is called unless somebody says otherwise: as its file, without the ending and the function."""
+    place = place_of_function(model)
+    return (place[0] if place else model).stem
+
+
 def network_document(ctx: click.Context, wish: Wish) -> Path | None:
     """Puts a network's files together for as long as the command runs; none if the model is something else.
 
@@ -79,8 +85,8 @@ def network_document(ctx: click.Context, wish: Wish) -> Path | None:
 
     place = place_of_function(wish.model_path())
     weights = wish.values.get("weights")
-    # Without weights its function may as well be one that makes a PyTorch module: those have no parameter `network`.
-    if place is None or not (weights or defines_network(*place)):
+    # A function that makes a PyTorch module has no parameter `network`.
+    if place is None or not defines_network(*place):
         for key, option in (("weights", "--weights"), ("declared_outputs", "--output")):
             if wish.values.get(key):
                 raise InvalidSpecError(

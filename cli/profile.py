@@ -11,9 +11,11 @@ import click
 from cli.context import json_option, opened
 from cli.engine_words import find_engine
 from cli.render import NONE, ms, show_json, show_line, show_note
-from cli.stored_profiles import profile_as_json, profiled_run, read_profiles, show_profile
+from cli.stored_profiles import profile_as_json, read_profiles, show_profile
 from cli.submission import announce
 from farm.domain.errors import InvalidRequestError, NotFoundError
+from farm.domain.shapes import DYNAMIC
+from farm.services.profiling import profiled_run, queue_profile
 
 if TYPE_CHECKING:
     from cli.engine_words import NamedEngine
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from farm.domain.benchmarks import BenchmarkSpec
     from farm.domain.filing import Run
     from farm.domain.layer_times import LayerProfile
+    from farm.domain.models import Model
     from farm.domain.work import Submission
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -95,18 +98,10 @@ def _check(given: dict[str, Any]) -> None:
 
 
 def _stored(named: NamedEngine, given: dict[str, Any], *, after: int = 0) -> Run | None:
-    if not given["nsys"]:
-        return profiled_run(named.engine, given["batch"], after=after)
-    for run in reversed(named.engine.own_runs):
-        batches = {measurement.batch for measurement in run.measurements}
-        if run.nsys_sha256 and run.id > after and given["batch"] in (None, *batches):
-            return run
-    return None
+    return profiled_run(named.engine, given["batch"], nsys=given["nsys"], after=after)
 
 
 def _queue(farm: Farm, named: NamedEngine, given: dict[str, Any]) -> Submission:
-    from farm.services.profiling import queue_profile
-
     benchmark = _benchmark(farm, named, given)
     submission = queue_profile(farm.database, named.engine, benchmark, farm.settings.user)
     announce(farm)
@@ -125,7 +120,7 @@ def _benchmark(farm: Farm, named: NamedEngine, given: dict[str, Any]) -> Benchma
     spec = named.engine.spec
     with farm.database.reading() as transaction:
         model = transaction.models.get(spec.model_sha256)
-    batch = given["batch"] or _tuned_batch(named)
+    batch = given["batch"] or _tuned_batch(named, model)
     profile_at_batch(model, spec.profiles, batch)
     if given["nsys"]:
         # A report of a second holds thousands of launches, all alike.
@@ -133,16 +128,16 @@ def _benchmark(farm: Farm, named: NamedEngine, given: dict[str, Any]) -> Benchma
     return BenchmarkSpec((batch,), profile=True)
 
 
-def _tuned_batch(named: NamedEngine) -> int:
-    """The batch that the engine is tuned for, else the one that was measured: of a fixed model there is no other."""
-    engine = named.engine
-    measured = sorted(engine.measured_batches())
-    for profile_ in engine.spec.profiles:
-        tuned = {span.opt[0] for span in profile_.values() if span.opt}
-        fitting = tuned & set(measured)
-        if fitting or tuned:
-            return max(fitting or tuned)
-    return measured[0] if measured else 1
+def _tuned_batch(named: NamedEngine, model: Model) -> int:
+    """The batch that the engine is tuned for, one that was measured if it can be; of a fixed model its own."""
+    measured = named.engine.measured_batches()
+    tuned = {
+        profile_[tensor.name].opt[0]
+        for profile_ in named.engine.spec.profiles
+        for tensor in model.inputs
+        if tensor.name in profile_ and tensor.shape[:1] == (DYNAMIC,)
+    }
+    return max((tuned & measured) or tuned or measured or {1})
 
 
 def _tell_queued(named: NamedEngine, submission: Submission, *, as_json: bool) -> None:

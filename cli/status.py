@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cli.build_spread import precision_text
 from cli.context import json_option, opened
 from cli.render import age, show_json, show_line, show_table
 from cli.tables import describe_state, progress_as_json
@@ -63,7 +64,7 @@ def status(ctx: click.Context, submission: str | None, limit: int, as_json: bool
             [
                 cell.slug,
                 str(cell.cell.spec.target.toolchain),
-                cell.cell.spec.precision,
+                precision_text(cell.cell.spec),
                 cell.cell.job_id,
                 cell.job.attempts if cell.job else None,
                 cell.state.value.lower(),

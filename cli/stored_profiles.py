@@ -11,26 +11,11 @@ from farm.domain.layer_times import profiles_from_json
 
 if TYPE_CHECKING:
     from farm.bootstrap import Farm
-    from farm.domain.filing import Engine, Run
+    from farm.domain.filing import Run
     from farm.domain.layer_times import LayerProfile
 
 #: Of layers whose names are longer the beginning and the end are shown.
 _COLUMNS = ("layer", "type", "share>", "median ms>", "p90 ms>", "count>")
-
-
-def profiled_run(engine: Engine, batch: int | None = None, *, after: int = 0) -> Run | None:
-    """The newest run of an engine that timed its layers, at a batch size if one is named.
-
-    Args:
-        engine: whose runs are looked through.
-        batch: that must be among those measured; none for any.
-        after: number of a run; only newer ones count.
-    """
-    for run in reversed(engine.own_runs):
-        batches = {measurement.batch for measurement in run.measurements}
-        if run.profile is not None and run.id > after and (batch is None or batch in batches):
-            return run
-    return None
 
 
 def read_profiles(farm: Farm, run: Run, batch: int | None = None) -> list[LayerProfile]:

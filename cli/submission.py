@@ -10,7 +10,7 @@ from cli.context import flattened, opened, settings_of
 from cli.first_look import know_this_machine
 from cli.freezing import freeze
 from cli.limits import limits_as_wish, with_limits
-from cli.networks import network_document
+from cli.networks import network_document, usual_name
 from cli.render import show_note
 from cli.sample_options import make_samples, samples_as_wish
 from cli.shape_options import inputs_with_ranges, keep_plugins, plugin_paths, shapes_as_wish
@@ -78,6 +78,7 @@ def options_as_wish(given: dict[str, Any]) -> dict[str, Any]:
         "builds": given["builds"],
         # For this once: a spec file that asks for it would build anew each time.
         "rebuild": given["rebuild"] or None,
+        "refit": given["refit"] or None,
         **sources_as_wish(given),
         **shapes_as_wish(given),
         **samples_as_wish(given),
@@ -98,6 +99,7 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
         FarmError: something in it is wrong; nothing was queued.
     """
     from farm.services.plan import plan_builds
+    from farm.services.refits import with_refits
     from farm.storage.model_cache import ModelCache
 
     wish = with_exported_model(ctx, wish)
@@ -118,8 +120,10 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
     know_this_machine(farm)
     with farm.database.reading() as transaction:
         plan = plan_builds(transaction, model, build)
+        if wish.values.get("refit"):
+            plan = with_refits(transaction, model, plan)
     plan = replace(plan, notes=(*filter(None, [frozen]), *plan.notes))
-    name = str(wish.values.get("name") or wish.model_path().stem)
+    name = str(wish.values.get("name") or usual_name(wish.model_path()))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}", name):
         raise InvalidSpecError(
             f"not a name for a model: {name!r}",

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cli.build_spread import precision_text
 from cli.render import show_json, show_line, show_note, show_table
 from farm.domain.digests import digest_of_file
 from farm.domain.jobs import JobState
@@ -68,7 +69,7 @@ def show_plan(request: Prepared, *, as_json: bool) -> None:
         [
             cell.slug,
             str(cell.spec.target.toolchain),
-            cell.spec.precision,
+            precision_text(cell.spec),
             cell.spec.digest.short,
             _what(
                 disposition.value,
@@ -112,7 +113,7 @@ def show_filed(request: Prepared, submission: Submission, *, local: bool) -> Non
             [
                 slugs[cell.spec.digest],
                 str(cell.spec.target.toolchain),
-                cell.spec.precision,
+                precision_text(cell.spec),
                 cell.job_id if cell.disposition.value != "built" else "",
                 words,
             ]

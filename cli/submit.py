@@ -28,7 +28,7 @@ from cli.submission_view import show_filed, show_plan, warn_without_worker
 )
 @click.option(
     "--trtexec",
-    help="A line for trtexec, such as \"--onnx=m.onnx --fp16 --minShapes=…\"; options win over it. Flags that the "
+    help='A line for trtexec, such as "--onnx=m.onnx --fp16 --minShapes=…"; options win over it. Flags that the '
     "farm can not honour are refused, all at once.",
 )
 @click.option("--save-spec", type=click.Path(path_type=Path), help="Write the same request to a YAML file.")
@@ -105,10 +105,17 @@ from cli.submission_view import show_filed, show_plan, warn_without_worker
     help="Build filed engines anew: the new one takes the old one's place once it is verified.",
 )
 @click.option(
-    "--builds", type=int, help="Build every cell so often, keep the fastest engine that verifies. [default: 1]"
+    "--builds",
+    type=int,
+    help="Build every cell so often, keep the fastest engine that verifies. [default: 1]",
 )
 @click.option(
     "--keep", type=click.Choice(["fastest"]), default="fastest", help="Which of several builds is kept."
+)
+@click.option(
+    "--refit",
+    is_flag=True,
+    help="Where only weights changed, offer a filed engine with the new ones (seconds), and build behind it.",
 )
 @limit_options
 @click.option(
@@ -135,7 +142,8 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     farm submit lenet.py:build --weights lenet.npz --input data:Nx1x28x28 --batch 1,8 --toolchain tensorrt
     farm submit resnet50.onnx --gpu h200 --precision fp16 --batch 1,8 --builds 3 --keep fastest
     """
-    from cli.build_request import Wish, read_wish, write_wish
+    from cli.build_request import Wish
+    from cli.spec_files import read_wish, write_wish
 
     wish, options = read_wish(given["spec"]) if given["spec"] else Wish(), options_as_wish(given)
     if given["trtexec"] is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.context import settings_of
 from cli.render import show_note
+from farm.domain.errors import InvalidSpecError
 
 if TYPE_CHECKING:
     import click
@@ -31,7 +32,7 @@ def with_trtexec(ctx: click.Context, wish: Wish, line: str, options: dict[str, A
     Raises:
         InvalidSpecError: flags of the line are refused; all of them are listed.
     """
-    from cli.build_request import wish_of
+    from cli.spec_files import wish_of
     from cli.trtexec import translate_line
 
     translation = translate_line(line)
@@ -48,6 +49,11 @@ def with_trtexec(ctx: click.Context, wish: Wish, line: str, options: dict[str, A
         from farm.storage.model_cache import ModelCache
 
         # trtexec gives formats by the order of the model's inputs and outputs.
+        if whole.model_path().suffix != ".onnx":
+            raise InvalidSpecError(
+                "--inputIOFormats and --outputIOFormats go by the order of an ONNX file's inputs and outputs",
+                hint="For other models name them: --io-formats input:fp16:chw.",
+            )
         model = ModelCache(settings_of(ctx).home / "models").read(whole.model_path())
         formats = translation.io_formats(
             [tensor.name for tensor in model.inputs], [tensor.name for tensor in model.outputs]

@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from cli.build_spread import precision_text
 from cli.live import follow
 from cli.render import show_json, show_line, show_note, show_table
 from cli.tables import ENGINE_COLUMNS, engine_rows, progress_as_json
@@ -117,7 +118,9 @@ def show_result(farm: Farm, progress: SubmissionProgress) -> None:
             continue
         failure = cell.job.failure
         what = failure.message if failure else cell.state.value.lower()
-        show_line(f"✗ {cell.slug} · {cell.cell.spec.target.toolchain} · {cell.cell.spec.precision}: {what}")
+        show_line(
+            f"✗ {cell.slug} · {cell.cell.spec.target.toolchain} · {precision_text(cell.cell.spec)}: {what}"
+        )
         if failure and failure.hint:
             show_line(f"  {failure.hint}")
         show_line(f"  `farm logs {cell.job.id}` shows its log.")

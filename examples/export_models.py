@@ -2,6 +2,7 @@
 
     python examples/export_models.py OUT_DIR                             # all three
     python examples/export_models.py OUT_DIR unet conv3d --time-torch    # some; times PyTorch on the GPU too
+    python examples/export_models.py OUT_DIR --samples 64                # MODEL-samples.npz and MODEL-inputs.npz beside
 
 | model    | input                  | output                 | parameters |
 |----------|------------------------|------------------------|------------|
@@ -28,6 +29,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import torch
 from torch import Tensor, nn
@@ -210,7 +212,7 @@ def _median_ms(model: nn.Module, inputs: Tensor) -> float:
     return float(statistics.median(start.elapsed_time(end) for start, end in pairwise(marks)))
 
 
-def make(name: str, folder: Path, time_it: bool) -> dict[str, Any]:
+def make(name: str, folder: Path, *, time_it: bool, samples: int) -> dict[str, Any]:
     example, path = EXAMPLES[name], folder / f"{name}.onnx"
     torch.manual_seed(SEED)
     model = settle(example.build(), example)
@@ -228,6 +230,12 @@ def make(name: str, folder: Path, time_it: bool) -> dict[str, Any]:
         "largest_activation": round(peak, 3),
         "difference_from_onnxruntime": difference_from_onnxruntime(model, example, path),
     }
+    if samples:
+        # Others than the ones that the statistics were measured on, and others than those it is tried with.
+        for what, count, seed in (("samples", samples, SEED + 300), ("inputs", 8, SEED + 400)):
+            np.savez(
+                folder / f"{name}-{what}.npz", **{example.input_name: example.batch(count, seed).numpy()}
+            )
     if time_it:
         made["pytorch"] = time_torch(model, example) if torch.cuda.is_available() else None
     return made
@@ -238,12 +246,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path, metavar="OUT_DIR")
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"{', '.join(EXAMPLES)}; default: all")
     parser.add_argument("--time-torch", action="store_true", help="time PyTorch on the GPU as well")
+    parser.add_argument("--samples", type=int, default=0, help="also write so many samples to calibrate with")
     arguments = parser.parse_args()
     if unknown := set(arguments.models) - set(EXAMPLES):
         parser.error(f"no such model: {', '.join(sorted(unknown))}; choose from {', '.join(EXAMPLES)}")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for name in arguments.models or EXAMPLES:
-        print(json.dumps(make(name, arguments.folder, arguments.time_torch)), flush=True)
+        print(
+            json.dumps(make(name, arguments.folder, time_it=arguments.time_torch, samples=arguments.samples)),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from farm.services.attempts import finish_attempt
 from workers.attempt_files import keep_files
 from workers.attempt_request import calibration_of, compose_request
 from workers.calibration import CalibrationStep
-from workers.child.build_series import kept_build
+from workers.child.build_series import seconds_of_kept
 from workers.confinement import make_private, own_file, remove_folder, state_of
 from workers.conversion_step import Converted, convert
 from workers.endings import Ending, failure_of
@@ -209,13 +209,14 @@ class _Attempt:
                 calibration=calibration_of(self._job.spec, calibration_path),
                 run=supervision.run_without_device,
             )
+        source_path = self._converted.model_path if self._converted else model_path
         self._seconds["prepare"] = time.monotonic() - begin
         request = compose_request(
             self._place,
             self._job,
             self._model,
             self._folder,
-            model_path=self._converted.model_path if self._converted else model_path,
+            model_path=source_path,
             conversion=self._converted.note if self._converted else "",
             engine_path=engine_path,
             reference=reference,
@@ -224,6 +225,7 @@ class _Attempt:
             is_build=is_build,
             details=self._filed.details,
             filed=self._filed.place_for_choice() if is_build else None,
+            refit_path=self._filed.place_for_refit(source_path, supervision.run_without_device),
         )
         result = supervision.run_toolchain(lambda: self._with_cache(request))
         if state_of(self._folder / "model") != sealed:
@@ -239,9 +241,7 @@ class _Attempt:
     def _with_cache(self, request: AttemptRequest) -> AttemptRequest:
         """The request with the caches of this moment: who held the device until now may have filed fuller ones."""
         request = self._calibration.with_cache(request)
-        wanted = self._job.request
-        if request.build is None or wanted.is_rebuild or wanted.builds > 1:
-            # With the timings of the build before a rebuild would come to the same engine.
+        if request.build is None:
             return request
         lent = self._journal.insist(self.loan.lend)
         return replace(request, build=replace(request.build, timing_cache_in=lent))
@@ -253,8 +253,7 @@ class _Attempt:
         build = result.build
         engine = store.put_file(own_file(request.engine_path)) if build else None
         kept_files = keep_files(store, request, self._supervision.nsys_report)
-        kept = kept_build(build.details) if build else {}
-        build_s = kept.get("build_s") or result.seconds.get(Phase.BUILD.value)
+        build_s = seconds_of_kept(build, result.seconds.get(Phase.BUILD.value))
         timing_cache = self.loan.give_back(build, build_s, self._supervision.throttling) if build else None
         self._supervision.keep_time(Phase.UPLOAD)
         self._seconds["upload"] = time.monotonic() - begin

@@ -38,6 +38,7 @@ def compose_request(
     calibration_path: Path | None,
     is_build: bool,
     filed: tuple[Engine, Path] | None = None,
+    refit_path: Path | None = None,
     conversion: str = "",
     details: Mapping[str, Any] | None = None,
 ) -> AttemptRequest:
@@ -57,6 +58,7 @@ def compose_request(
         is_build: whether to build; else the engine is there to be measured.
         details: what the build of the engine to be measured left behind.
         filed: the engine under the key and its file, where several builds contend with it.
+        refit_path: the engine whose weights are replaced in place of a build; none for a build.
     """
     spec, target = job.spec, job.target
     build = BuildInput(
@@ -73,6 +75,7 @@ def compose_request(
         io_formats=spec.io_formats,
         plugin_paths=plugin_paths_in(folder, job),
         layers_path=folder / "layers.json",
+        refit_path=refit_path,
     )
     runs_here = can_run_engine(place, job)
     inputs = reference and reference / "inputs.npz"
@@ -100,7 +103,7 @@ def compose_request(
 
 def _series_of(job: Job, filed: tuple[Engine, Path] | None) -> BuildSeries | None:
     """Several builds, where they were asked for; the engine that is filed contends with the new ones."""
-    if job.request.builds <= 1:
+    if job.request.builds <= 1 or job.spec.refit_of:
         return None
     if filed is None:
         return BuildSeries(job.request.builds)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from farm.domain.errors import CorruptArtifactError, NotFoundError
-from farm.domain.jobs import JobKind
+from farm.domain.errors import BuildError, CorruptArtifactError, NotFoundError, UnsupportedTargetError
+from farm.domain.jobs import Failure, FailureClass, JobKind
+from workers.conversion.weights import WeightsRequest
+from workers.toolchains.toolchain import REFIT_WEIGHTS
 from workers.vouching import place_engine
+from workers.workplace import ChildFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from farm.domain.digests import Digest
     from farm.domain.filing import Engine
     from farm.domain.work import Job
+    from workers.child_process import ChildOutcome
     from workers.workplace import Workplace
 
 _log = logging.getLogger(__name__)
@@ -27,6 +31,7 @@ class FiledEngine:
     def __init__(
         self, place: Workplace, job: Job, folder: Path, insist: Callable[[Callable[[], Any]], Any]
     ) -> None:
+        self._place = place
         self._farm = place.farm
         self._job = job
         self._folder = folder
@@ -68,6 +73,56 @@ class FiledEngine:
             _log.warning("the filed engine is not among those to choose from: %s", error.message)
             return None
         return self._replaced, path
+
+    def place_for_refit(
+        self, model_path: Path, run: Callable[[Mapping[str, Any]], ChildOutcome]
+    ) -> Path | None:
+        """Writes the engine whose weights the job replaces to a file, the model's weights beside it.
+
+        Args:
+            model_path: of the model whose weights go in, converted if the cell asks for it.
+            run: runs a request in a child of the farm's own interpreter.
+
+        Returns:
+            The engine's file; none for a job that builds.
+
+        Raises:
+            BuildError: the engine was given up or built anew since the job was queued.
+            UntrustedEngineError: nobody trusted has signed it.
+            ChildFailedError: the weights can not be read.
+            UnsupportedTargetError: there is no interpreter here that could read them.
+        """
+        wanted = self._job.spec.refit_of
+        if not wanted or self.measured is not None:
+            return None
+        if not self._place.reference_toolchain:
+            raise UnsupportedTargetError(
+                "a refit needs the model's weights, and this worker's environment has no ONNX to read them with",
+                hint="pip install onnxruntime in the farm's own environment on that host.",
+            )
+        engine: Engine | None = self._insist(lambda: self._find_bytes(wanted))
+        if engine is None:
+            raise BuildError(
+                f"the engine {wanted[:12]}… whose weights were to be replaced is not filed any more",
+                hint="The full build beside the refit does without it.",
+            )
+        folder = self._folder / "refit"
+        folder.mkdir()
+        place_engine(self._farm, engine, engine.spec, folder / "engine", self._insist)
+        outcome = run(WeightsRequest(model_path, folder / REFIT_WEIGHTS).as_json())
+        failure = outcome.failure or (outcome.result and outcome.result["failure"])
+        if failure:
+            if not isinstance(failure, Failure):
+                failure = Failure(**{**failure, "failure_class": FailureClass(failure["failure_class"])})
+            raise ChildFailedError(failure)
+        return folder / "engine"
+
+    def _find_bytes(self, sha256: str) -> Engine | None:
+        with self._farm.database.reading() as transaction:
+            try:
+                return transaction.engines.get(transaction.garbage.engine_id(sha256))
+            except NotFoundError:
+                return None
 
     def noted_in(self, details: Mapping[str, Any]) -> dict[str, Any]:
         """The details of a new engine with what it took the place of, and who wanted that."""

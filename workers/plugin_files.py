@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from workers.materials import place_inputs
@@ -36,5 +37,5 @@ def place_plugins(
     for sha256, path in zip(job.spec.plugins, plugin_paths_in(folder, job), strict=True):
         prepare("fetching a plugin library")
         path.parent.mkdir(exist_ok=True)
-        insist(lambda sha256=sha256, path=path: place_inputs(farm.database, farm.store, sha256, path))
+        insist(partial(place_inputs, farm.database, farm.store, sha256, path))
         path.chmod(0o444)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from farm.domain.jobs import Failure, FailureClass
-from farm.domain.model_formats import why_no_reference
+from farm.domain.model_formats import PT2, why_no_reference
 from farm.domain.option_rules import why_never_run
 from farm.domain.targets import DeviceKind
 from workers.child.reference_request import ReferenceRequest, reference_request_as_json
@@ -34,6 +34,13 @@ def can_run_engine(place: Workplace, job: Job) -> bool:
     return True
 
 
+class RunsWithoutDevice(Protocol):
+    """Runs a request in a child: of the farm's interpreter, or of the job's toolchain."""
+
+    def __call__(self, request: Mapping[str, Any], *, in_toolchain: bool = False) -> ChildOutcome:
+        """How the child ended."""
+
+
 class ReferenceStep:
     """Inputs and reference outputs for one job.
 
@@ -44,7 +51,7 @@ class ReferenceStep:
         folder: scratch folder of the attempt.
         journal: of the attempt.
         prepare: says what is going on, and ends the attempt if it is to stop.
-        run: runs a request in a child of the reference's interpreter.
+        run: runs a request in a child without the device.
     """
 
     def __init__(
@@ -56,7 +63,7 @@ class ReferenceStep:
         journal: Journal,
         *,
         prepare: Callable[[str], None],
-        run: Callable[[Mapping[str, Any]], ChildOutcome],
+        run: RunsWithoutDevice,
     ) -> None:
         self._place = place
         self._farm = place.farm
@@ -85,7 +92,10 @@ class ReferenceStep:
             return self._place_golden(verification.inputs_sha256), ""
         if without := why_no_reference(self._model.format):
             return None, without
-        if not self._place.reference_toolchain:
+        # A program is run by the PyTorch that it is compiled with.
+        in_toolchain = self._model.format == PT2
+        computed_by = self._job.target.toolchain.slug if in_toolchain else self._place.reference_toolchain
+        if not computed_by:
             return None, "no ONNX Runtime on the building host to compute a reference"
         samples = self._samples_to_look_at(verification.inputs_sha256)
         key = ReferenceKey(
@@ -93,7 +103,7 @@ class ReferenceStep:
             verification.inputs_sha256,
             verification.seed,
             chunk_shapes(self._model, self._job, samples),
-            self._place.reference_toolchain,
+            computed_by,
             chunk_values(self._model, self._job, samples),
         )
         cache = ReferenceCache(self._farm.settings.scratch / "references")
@@ -119,7 +129,7 @@ class ReferenceStep:
             folder / "outputs.npz",
             key.values,
         )
-        outcome = self._run(reference_request_as_json(request))
+        outcome = self._run(reference_request_as_json(request), in_toolchain=in_toolchain)
         failure = outcome.failure or (outcome.result and outcome.result["failure"])
         if failure:
             return self._without_reference(failure)

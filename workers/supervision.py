@@ -84,13 +84,22 @@ class Supervision:
         if overdue is not None:
             raise ChildFailedError(overdue)
 
-    def run_without_device(self, request: Mapping[str, Any]) -> ChildOutcome:
-        """Runs a request in a child of the farm's own interpreter, without the device: a reference, a conversion.
+    def run_without_device(self, request: Mapping[str, Any], *, in_toolchain: bool = False) -> ChildOutcome:
+        """Runs a request in a child of its own, without the device: a reference, a conversion.
+
+        Args:
+            request: what to do.
+            in_toolchain: whether the job's toolchain has the interpreter for it, and not the farm itself.
 
         Raises:
             StoppedError: the attempt is to stop.
         """
-        child = self._child(request["operation"], request, self._place.reference_python, {})
+        python, environment = self._place.reference_python, {}
+        if in_toolchain:
+            toolchain = self._job.target.toolchain
+            python = self._place.interpreters[toolchain]
+            environment = {**self._place.environment_for(toolchain), "CUDA_VISIBLE_DEVICES": ""}
+        child = self._child(request["operation"], request, python, environment)
         return self._supervise(child, min(WITHOUT_DEVICE_DEADLINE_S, self._remaining_s()))
 
     def run_toolchain(self, compose: Callable[[], AttemptRequest]) -> AttemptResult:

@@ -79,6 +79,11 @@ class CacheLoan:
         """Where the build writes the cache that it gives back."""
         return self._folder / "timing.out"
 
+    @property
+    def _builds_anew(self) -> bool:
+        """Whether nothing is lent: with the timings of the build before, a rebuild would come to the same engine."""
+        return self._job.request.is_rebuild or self._job.request.builds > 1
+
     def lend(self) -> Path | None:
         """Writes the filed cache to a file, if there is one that can be read.
 
@@ -86,6 +91,8 @@ class CacheLoan:
             DatabaseUnavailableError: nobody can say what is filed.
             StoreUnavailableError: the store is away, so that the build would come to nothing as well.
         """
+        if self._builds_anew or self._job.spec.refit_of:
+            return None
         with self._database.reading() as transaction:
             self._expected = transaction.caches.find(self._key)
         if self._expected is None:
@@ -175,10 +182,8 @@ class CacheLoan:
         if not self._fetch(filed, theirs):
             # Nobody can use that one any more: ours takes its place.
             return ours
-        asked = self._job.request
         # Of two timings of one tactic the earlier file's holds: whoever built anew was after new ones.
-        anew = asked.is_rebuild or asked.builds > 1
-        earlier, later = (self.returned_path, theirs) if anew else (theirs, self.returned_path)
+        earlier, later = (self.returned_path, theirs) if self._builds_anew else (theirs, self.returned_path)
         self._combine(earlier, later, both)
         return self._store.put_file(own_file(both))
 

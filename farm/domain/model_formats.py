@@ -55,10 +55,10 @@ def why_not_format(
 
 
 def why_no_reference(model_format: str) -> str:
-    """Why nothing computes reference outputs of a model on the CPU; empty if ONNX Runtime does."""
-    if model_format == ONNX:
+    """Why nothing computes reference outputs of a model on the CPU; empty if ONNX Runtime or PyTorch does."""
+    if model_format != NETWORK:
         return ""
     return (
-        f"{WORDS.get(model_format, model_format)} has no reference on the CPU: "
+        f"{WORDS[NETWORK]} has no reference on the CPU: "
         f"give --inputs with arrays outputs/NAME that it is to be compared with"
     )

@@ -70,6 +70,7 @@ class Model:
         parameters: number of weights.
         operators: how many nodes of each type, subgraphs and functions included.
         format: what its files are: one of `farm.domain.model_formats`.
+        structure_sha256: equal for models that differ in the values of their weights alone; empty if nobody knows.
     """
 
     digest: Digest
@@ -82,6 +83,7 @@ class Model:
     parameters: int = 0
     operators: Mapping[str, int] = field(default_factory=dict)
     format: str = "onnx"
+    structure_sha256: str = ""
 
     @property
     def has_qdq_nodes(self) -> bool:

@@ -55,14 +55,20 @@ def _check_dla(options: Mapping[str, Any]) -> None:
             )
 
 
-def why_options_can_not(toolchain: ToolchainId, precision: str, options: Mapping[str, Any]) -> str:
+def why_options_can_not(
+    toolchain: ToolchainId, precision: str, options: Mapping[str, Any], builds: int = 1
+) -> str:
     """Why a cell can not be built with its options; empty if it can.
 
     Args:
         toolchain: of the cell.
         precision: of the cell.
         options: the cell's canonical builder options.
+        builds: how often it is built, to keep the fastest engine.
     """
+    never = why_never_run(options)
+    if never and builds > 1:
+        return f"there is no fastest of {builds} builds, since their engines are not timed ({never})"
     if options.get("weight_streaming") and not is_strongly_typed(toolchain, precision, options):
         return f"weight_streaming is for strongly typed networks alone: add {STRONGLY_TYPED_OPTION}=true"
     if options.get("precision_constraints") and is_strongly_typed(toolchain, precision, options):

@@ -51,9 +51,10 @@ def profiles_from_wishes(
         profile = _profile(model, {}, {}, {}, batches)
         return (profile,) if profile else ()
     count = counts.pop()
-    profiles = [
-        _profile(model, *(shapes[at] if shapes else {} for shapes in lists), batches) for at in range(count)
-    ]
+    profiles = []
+    for at in range(count):
+        low, mid, high = (shapes[at] if shapes else {} for shapes in lists)
+        profiles.append(_profile(model, low, mid, high, batches))
     for at, profile in enumerate(profiles):
         if profile in profiles[:at]:
             raise InvalidSpecError(

@@ -80,6 +80,8 @@ def find_engine(transaction: Transaction, query: FetchQuery) -> tuple[ModelName,
         key=lambda e: (
             -order[e.spec.target.device_type],
             e.is_verified,
+            # A refit stands in until the build behind it is done.
+            not e.spec.refit_of,
             e.spec.target.toolchain.version_order,
             e.created_at,
             e.id,

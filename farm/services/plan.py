@@ -128,7 +128,7 @@ def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -
                 or why_device_can_not(target.device_type, precision)
                 or why_model_can_not(target.toolchain, target.device_type, precision, model)
                 or why_not_calibrated(toolchain, precision, model, request.calibration)
-                or why_options_can_not(toolchain.id, precision, options[toolchain.id])
+                or why_options_can_not(toolchain.id, precision, options[toolchain.id], request.builds)
                 or toolchain.why_not_builds(request.builds)
                 or why_not_io_formats(toolchain, model, precision, io_formats)
                 or toolchain.why_not_plugins(request.plugins)

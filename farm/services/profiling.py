@@ -19,14 +19,23 @@ if TYPE_CHECKING:
 _MOST_LOOKS = 5
 
 
-def newest_profile(engine: Engine) -> Run | None:
-    """The newest run of these very bytes that timed the layers; none if no run did."""
-    return next((run for run in reversed(engine.own_runs) if run.profile is not None), None)
+def profiled_run(
+    engine: Engine, batch: int | None = None, *, nsys: bool = False, after: int = 0
+) -> Run | None:
+    """The newest run of an engine's very bytes that timed its layers; none if no run did.
 
-
-def newest_report(engine: Engine) -> Run | None:
-    """The newest run of these very bytes that Nsight Systems looked at; none if it never did."""
-    return next((run for run in reversed(engine.own_runs) if run.nsys_sha256), None)
+    Args:
+        engine: whose runs are looked through.
+        batch: that must be among those measured; none for any.
+        nsys: look for one that Nsight Systems looked at instead.
+        after: number of a run; only newer ones count.
+    """
+    for run in reversed(engine.own_runs):
+        batches = {measurement.batch for measurement in run.measurements}
+        is_wanted = bool(run.nsys_sha256) if nsys else run.profile is not None
+        if is_wanted and run.id > after and (batch is None or batch in batches):
+            return run
+    return None
 
 
 def queue_profile(database: Database, engine: Engine, benchmark: BenchmarkSpec, user: str) -> Submission:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Coarser than the clock of any file system that models lie on.
 _SETTLED_NS = 3_000_000_000
 #: Another reader of models may see other things in the same file, so its results are not mixed.
-_FORMAT = 1
+_FORMAT = 2
 
 
 class ModelCache:
@@ -114,6 +114,7 @@ def _model_as_json(model: Model) -> dict[str, Any]:
         "parameters": model.parameters,
         "operators": dict(model.operators),
         "format": model.format,
+        "structure": model.structure_sha256,
     }
 
 
@@ -129,6 +130,7 @@ def _model_from_json(value: dict[str, Any]) -> Model:
         parameters=value["parameters"],
         operators=value["operators"],
         format=value["format"],
+        structure_sha256=value["structure"],
     )
 
 

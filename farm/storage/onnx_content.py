@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
-from onnx import ModelProto, TensorProto
+from onnx import GraphProto, ModelProto, TensorProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from farm.domain.errors import InvalidModelError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # Goes first into every digest: change it when the way to digest changes, and no old key is met by chance.
 _VERSION = b"engine-farm model 1\n"
+_STRUCTURE_VERSION = b"engine-farm structure 1\n"
 _MOST_DIMENSIONS = 64
 _MOST_ELEMENTS = 2**48
 _DESCRIPTIVE = ("doc_string", "metadata_props")
@@ -44,6 +45,21 @@ _WIDE_FIELDS: dict[int, tuple[str, str]] = {
     TensorProto.INT64: ("int64_data", "<i8"),
     TensorProto.UINT64: ("uint64_data", "<u8"),
 }
+
+#: Initializers of these types say how a graph computes, not with what.
+_VALUES_OF_STRUCTURE = frozenset(
+    {
+        TensorProto.INT16,
+        TensorProto.INT32,
+        TensorProto.INT64,
+        TensorProto.UINT16,
+        TensorProto.UINT32,
+        TensorProto.UINT64,
+        TensorProto.BOOL,
+        TensorProto.STRING,
+    }
+)
+_PAYLOADS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
 def parse(data: bytes) -> ModelProto:
@@ -153,6 +169,24 @@ def content_sha256(model: ModelProto, slice_digests: Mapping[Slice, str]) -> str
         if isinstance(message, TensorProto):
             _replace_payload(message, slice_digests)
     return hashlib.sha256(_VERSION + model.SerializeToString(deterministic=True)).hexdigest()
+
+
+def structure_sha256(model: ModelProto) -> str:
+    """The sha256 of a model's structure: equal for models that differ in the values of their weights alone.
+
+    Initializers count by name, type and shape; those of whole numbers and truth values also by value, since shapes,
+    axes and indices are such. Quantized weights, whole numbers of 8 bits and less, are weights.
+
+    Args:
+        model: as `content_sha256` left it.
+    """
+    for message in messages_in(model):
+        if isinstance(message, GraphProto):
+            for tensor in message.initializer:
+                if tensor.data_type not in _VALUES_OF_STRUCTURE:
+                    for field in _PAYLOADS:
+                        tensor.ClearField(field)
+    return hashlib.sha256(_STRUCTURE_VERSION + model.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _replace_payload(tensor: TensorProto, slice_digests: Mapping[Slice, str]) -> None:

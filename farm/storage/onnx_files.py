@@ -90,6 +90,7 @@ def model_in(data: bytes, name: str, folder: Path) -> Model:
 
     files = (graph_file, *external_files)
     sha256 = onnx_content.content_sha256(model, slice_digests)
+    structure = onnx_content.structure_sha256(model)
     return Model(
         digest=Digest(sha256, sum(file.digest.size_bytes for file in files)),
         files=files,
@@ -100,6 +101,7 @@ def model_in(data: bytes, name: str, folder: Path) -> Model:
         producer=producer,
         parameters=parameters,
         operators=operators,
+        structure_sha256=structure,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import zipfile
 from typing import TYPE_CHECKING
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 from onnx.shape_inference import infer_shapes
 
 from farm.domain.layers import EngineLayers, IoTensor, Layer, LayerTensor
@@ -17,7 +17,7 @@ from farm.storage.onnx_content import element_count, parse
 if TYPE_CHECKING:
     from pathlib import Path
 
-_DTYPES = {
+_DTYPES: dict[int, str] = {
     TensorProto.FLOAT: "fp32", TensorProto.DOUBLE: "fp64", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16",
     TensorProto.INT8: "int8", TensorProto.UINT8: "uint8", TensorProto.INT32: "int32", TensorProto.INT64: "int64",
     TensorProto.BOOL: "bool", TensorProto.INT4: "int4", TensorProto.UINT4: "int4",
@@ -113,7 +113,7 @@ class _Tensors:
         return LayerTensor("", _DTYPES.get(tensor.data_type, ""), "", (element_count(tensor),)).size_bytes
 
 
-def _inferred(model: ModelProto) -> list[object]:
+def _inferred(model: ModelProto) -> list[ValueInfoProto]:
     """What the graph says of its tensors, and what follows from that; ONNX Runtime's own operators end the chain."""
     graph = model.graph
     try:

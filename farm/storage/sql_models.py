@@ -47,6 +47,7 @@ class SqlModelCatalog:
             producer=model.producer,
             parameters=model.parameters,
             format=model.format,
+            structure_sha256=model.structure_sha256,
             created_at=DatabaseNow(),
         )
 
@@ -60,6 +61,16 @@ class SqlModelCatalog:
         if row is None:
             raise NotFoundError(f"no model {sha256[:12]} is filed")
         return _model_from_row(row)
+
+    def alike(self, model: Model) -> list[str]:
+        """The other models of the same structure, by digest, newest first; none where nobody knows the structure."""
+        query = select(models.c.sha256).where(
+            models.c.structure_sha256 == model.structure_sha256,
+            models.c.structure_sha256 != "",
+            models.c.sha256 != model.digest.sha256,
+        )
+        newest = query.order_by(desc(models.c.created_at), models.c.sha256)
+        return list(self._connection.execute(newest).scalars())
 
     def name(self, name: str, sha256: str) -> ModelName:
         """What the name means from now on: its latest version, or a new one for other content.
@@ -155,6 +166,7 @@ def _model_from_row(row: Row[Any]) -> Model:
         parameters=row.parameters,
         operators=row.operators,
         format=row.format,
+        structure_sha256=row.structure_sha256,
     )
 
 

@@ -131,6 +131,21 @@ class ModelCatalogBehaviour:
             listed = [(name.name, name.version) for name in transaction.models.names()]
         assert listed == [("zebra", 1), ("ant", 1), ("zebra", 2)]
 
+    def test_models_of_one_structure_are_found_newest_first(self, database: Database) -> None:
+        first, second = (a_model(name, structure_sha256="5" * 64) for name in ("first", "second"))
+        for name, model in [("a", first), ("b", second), ("c", a_model("other", structure_sha256="6" * 64))]:
+            given_a_model(database, model, name)
+        third = a_model("third", structure_sha256="5" * 64)
+        with database.reading() as transaction:
+            assert transaction.models.alike(third) == [second.digest.sha256, first.digest.sha256]
+            assert transaction.models.alike(first) == [second.digest.sha256]
+            assert transaction.models.get(first.digest.sha256) == first
+
+    def test_a_model_whose_structure_nobody_knows_is_like_no_other(self, database: Database) -> None:
+        given_a_model(database, a_model("first"), "a")
+        with database.reading() as transaction:
+            assert transaction.models.alike(a_model("second")) == []
+
     def test_what_a_failed_transaction_named_is_not_kept(self, database: Database) -> None:
         model = a_model()
         with pytest.raises(RuntimeError), database.transaction() as transaction:

@@ -23,6 +23,7 @@ from farm.domain.jobs import JobState
 from farm.domain.targets import Device, DeviceKind, DeviceType
 from farm.domain.work import JobRequest
 from farm.services.plan import BuildRequest, plan_builds
+from farm.services.refits import with_refits
 from farm.services.submit import SubmitOrder, keep_model, submit_plan
 from farm.settings import DEFAULT_LOCKS, Settings, read_settings
 from farm.storage.database import SqlDatabase
@@ -184,6 +185,7 @@ class FarmOfTest:
         calibration: Calibration | None = None,
         calibration_algorithm: str = "",
         options: Mapping[str, Any] | None = None,
+        refit: bool = False,
         **request: Any,
     ) -> list[str]:
         """The ids of the jobs of a submission."""
@@ -202,6 +204,8 @@ class FarmOfTest:
                 options=options or {},
             )
             plan = plan_builds(transaction, known, wanted)
+            if refit:
+                plan = with_refits(transaction, known, plan)
         order = SubmitOrder("small", "me", {}, JobRequest(**{"benchmark": QUICK, **request}))
         submission = submit_plan(self.farm.database, known, plan, order)
         return [cell.job_id for cell in submission.cells]

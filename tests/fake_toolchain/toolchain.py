@@ -22,7 +22,7 @@ from farm.domain.targets import DeviceKind, ToolchainId
 from farm.domain.toolchains import BuilderOption, ToolchainDescription
 from tests.fake_toolchain import variants
 from tests.fake_toolchain.misdeeds import MISDEEDS
-from workers.toolchains.toolchain import BuildInput, BuildOutput, CalibrationInput
+from workers.toolchains.toolchain import REFIT_WEIGHTS, BuildInput, BuildOutput, CalibrationInput
 
 if TYPE_CHECKING:
     from workers.toolchains.toolchain import LoadedEngine, Progress
@@ -40,6 +40,7 @@ DESCRIPTION = ToolchainDescription(
             default="ENTROPY_CALIBRATION_2",
             choices=("ENTROPY_CALIBRATION_2", "MINMAX_CALIBRATION"),
         ),
+        BuilderOption("refit", "bool", default=False),
         BuilderOption("strip_plan", "bool", default=False),
     ),
     serves=DeviceKind.CPU,
@@ -71,6 +72,17 @@ class FakeToolchain:
         if (CONTROL / "caches").exists():
             return _with_cache(build, needs={"shared", f"build {number}"})
         return BuildOutput(precision_note="as it came", layers=1)
+
+    def refit(self, build: BuildInput, progress: Progress) -> BuildOutput:
+        """The model as it came; a test finds the weights that were given under `refit-N`."""
+        assert build.refit_path is not None
+        if (CONTROL / "refuses refits").exists():
+            raise BuildError("no weights are called 'w'", hint="Build it.")
+        number = len(list(CONTROL.glob("refit-*"))) + 1
+        progress(0.5, f"refitting {digest_of_file(build.refit_path).sha256[:12]}")
+        shutil.copyfile(build.refit_path.with_name(REFIT_WEIGHTS), CONTROL / f"refit-{number}")
+        shutil.copyfile(build.model_path, build.engine_path)
+        return BuildOutput(precision_note="refitted", layers=1)
 
     def merge_timing_caches(self, paths: Sequence[Path], merged_path: Path) -> list[bool]:
         """Caches are sets of lines under a heading; what has another heading is not taken."""

@@ -35,6 +35,15 @@ class InMemoryModelCatalog:
             raise NotFoundError(f"no model {sha256[:12]} is filed")
         return self._tables.models[sha256]
 
+    def alike(self, model: Model) -> list[str]:
+        """The other models of the same structure, newest first."""
+        known = reversed(self._tables.models.values())
+        return [
+            other.digest.sha256
+            for other in known
+            if other.digest != model.digest and other.structure_sha256 == model.structure_sha256 != ""
+        ]
+
     def name(self, name: str, sha256: str) -> ModelName:
         """The latest version, or a new one for other content."""
         versions = self._versions(name)

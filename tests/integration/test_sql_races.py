@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from farm.domain.calibration_caches import CalibrationCacheKey
 from farm.domain.errors import AttemptSupersededError
 from farm.domain.jobs import AttemptState, JobState
 from farm.domain.targets import Target
@@ -294,6 +295,30 @@ def test_of_timing_caches_swapped_at_once_one_alone_is_filed(
     at_once([partial(swap, turn) for turn in range(THREADS)])
     with database.reading() as transaction:
         assert [transaction.caches.find(key)] == [a_digest(str(turn)) for turn in won]
+
+
+@pytest.mark.parametrize(
+    "expected", [None, a_digest("before")], ids=["the first", "one in place of a lost one"]
+)
+def test_of_calibration_caches_filed_at_once_one_alone_stays(
+    database: SqlDatabase, expected: Digest | None
+) -> None:
+    name = given_a_farm(database)
+    samples = a_digest("samples").sha256
+    key = CalibrationCacheKey(name.model_sha256, samples, "ENTROPY_CALIBRATION_2", a_toolchain().id)
+    if expected is not None:
+        with database.transaction() as transaction:
+            transaction.calibration_caches.file(key, expected)
+    won = []
+
+    def file(turn: int) -> None:
+        with database.transaction() as transaction:
+            if transaction.calibration_caches.file(key, a_digest(str(turn)), expected=expected):
+                won.append(turn)
+
+    at_once([partial(file, turn) for turn in range(THREADS)])
+    with database.reading() as transaction:
+        assert [transaction.calibration_caches.find(key)] == [a_digest(str(turn)) for turn in won]
 
 
 # What the tests start from.

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from farm.bootstrap import open_farm
+from farm.domain.calibration import Calibration
 from farm.domain.errors import DatabaseUnavailableError
 from farm.domain.identifiers import new_id
 from farm.domain.jobs import AttemptState, JobState
@@ -215,6 +216,17 @@ def test_a_submitter_submits_a_worker_builds_and_a_reader_sees_engine_and_histor
     assert len(engines) == 2
     assert len(history) >= 2
     assert b"".join(roles.reader().store.chunks(engines[0].digest))
+
+
+def test_a_worker_files_what_it_calibrated_and_lends_it(roles: Roles) -> None:
+    wishes = {"precisions": ("int8",), "calibration": Calibration(samples=8)}
+    with roles.worker():
+        for salt in ("", "again"):
+            (job_id,) = roles.user.submit(salt=salt, **wishes)
+            roles.user.succeeded(job_id)
+    with roles.reader().database.reading() as transaction:
+        (cache,) = transaction.calibration_caches.all()
+    assert cache.lent == 1
 
 
 def test_a_submitter_cancels_what_waits_and_what_runs_and_tries_it_again(roles: Roles) -> None:

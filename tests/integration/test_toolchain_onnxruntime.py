@@ -19,7 +19,7 @@ from tests.fake_toolchain.harness import ROOT, farm_of_test, write_model
 from tests.server_programs import missing
 from workers.child.reference_request import ReferenceRequest, reference_request_as_json
 from workers.interpreters import command_of_child, probe_interpreter
-from workers.toolchains import load_toolchain
+from workers.toolchains import MODULES, load_toolchain
 from workers.toolchains.toolchain import BuildInput
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def test_a_reference_with_wrong_inputs_says_which(tmp_path: Path) -> None:
 def test_a_probe_tells_what_loads_and_why_the_rest_does_not(tmp_path: Path) -> None:
     answer = run_child({"operation": "probe"}, tmp_path)
     assert "onnxruntime" in answer["toolchains"]
-    assert set(answer["toolchains"]) | set(answer["missing"]) == {"onnxruntime", "tensorrt", "tensorrt-rtx"}
+    assert set(answer["toolchains"]) | set(answer["missing"]) == set(MODULES)
     assert all("\n" not in reason for reason in answer["missing"].values())
 
 

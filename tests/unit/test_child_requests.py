@@ -29,7 +29,7 @@ from workers.child.requests import (
     result_from_json,
     write_json,
 )
-from workers.toolchains.toolchain import BuildInput, BuildOutput
+from workers.toolchains.toolchain import BuildInput, BuildOutput, CalibrationInput
 
 SHAPES = st.dictionaries(st.text(max_size=5), st.lists(st.integers(0, 9), max_size=4).map(tuple), max_size=3)
 SPANS = st.dictionaries(
@@ -53,6 +53,15 @@ BUILDS = st.builds(
     compute_capability=st.sampled_from(["", "8.9"]),
     timing_cache_in=st.none() | PATHS,
     timing_cache_out=st.none() | PATHS,
+    calibration=st.none()
+    | st.builds(
+        CalibrationInput,
+        algorithm=st.just("MINMAX_CALIBRATION"),
+        data_path=st.none() | PATHS,
+        batch=st.integers(1, 8),
+        cache_in=st.none() | PATHS,
+        cache_out=st.none() | PATHS,
+    ),
 )
 REQUESTS = st.builds(
     AttemptRequest,

@@ -42,7 +42,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
 DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
 SETUP = ("pip install . && farm demo", "pip install '.[test]' && pytest -n auto --dist loadfile")
 #: Python's own errors that documents name.
-BUILTIN_ERRORS = {"ImportError", "ModuleNotFoundError"}
+BUILTIN_ERRORS = {"AssertionError", "ImportError", "KeyError", "ModuleNotFoundError"}
 
 by_name = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 

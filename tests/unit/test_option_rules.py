@@ -68,6 +68,12 @@ def test_weights_stream_in_strongly_typed_networks_alone() -> None:
         assert why_options_can_not(toolchain, "fp16", options) == ""
 
 
+def test_what_is_not_timed_has_no_fastest_build() -> None:
+    assert "no fastest of 3 builds" in why_options_can_not(TRT10, "fp16", {"strip_plan": True}, 3)
+    assert why_options_can_not(TRT10, "fp16", {"strip_plan": True}) == ""
+    assert why_options_can_not(TRT10, "fp16", {"refit": True}, 3) == ""
+
+
 def test_precision_constraints_say_nothing_to_a_strongly_typed_network() -> None:
     wanted = {"precision_constraints": "OBEY"}
     assert why_options_can_not(TRT8, "fp16", wanted) == ""
@@ -141,7 +147,9 @@ def test_a_refused_word_comes_with_the_releases_that_have_it() -> None:
     with pytest.raises(InvalidSpecError, match="can not be 'same_compute_capability'") as caught:
         description.normalise({"hardware_compatibility_level": "same_compute_capability"})
     assert "TensorRT 10.9 and later" in caught.value.hint
-    with pytest.raises(InvalidSpecError, match=r"tensorrt 8\.6\.0 has no builder option 'strip_plan'") as caught:
+    with pytest.raises(
+        InvalidSpecError, match=r"tensorrt 8\.6\.0 has no builder option 'strip_plan'"
+    ) as caught:
         description.normalise({"strip_plan": True})
     assert caught.value.hint == "strip_plan is in TensorRT 10.0 and later."
 

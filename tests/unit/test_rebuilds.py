@@ -84,7 +84,7 @@ def test_a_dry_run_foresees_the_rebuild(database: InMemoryDatabase) -> None:
 
     cell = only_cell(submit(database))
     with database.reading() as transaction:
-        shapes = {"input": (8, 3, 8, 8)}
+        shapes = ({"input": (8, 3, 8, 8)},)
         plan = plan_builds(transaction, a_model(), BuildRequest(precisions=("fp16",), opt_shapes=shapes))
         plan = replace(plan, cells=tuple(replace(planned, spec=cell.spec) for planned in plan.cells))
         ((disposition, engine),) = foresee(transaction, plan, anew())

@@ -53,7 +53,8 @@ def submit(
     """One user's request. The shapes are given, so that the batches to measure do not change the key."""
     model = model or a_model()
     spans = {
-        f"{bound}_shapes": {"input": (size, 3, 8, 8)} for bound, size in [("min", 1), ("opt", 8), ("max", 32)]
+        f"{bound}_shapes": ({"input": (size, 3, 8, 8)},)
+        for bound, size in [("min", 1), ("opt", 8), ("max", 32)]
     }
     request = BuildRequest(precisions=precisions, batches=batches, **spans, **wishes)
     with database.reading() as transaction:

@@ -83,6 +83,11 @@ def _answer(request: dict[str, Any], events: EventStream) -> dict[str, Any]:
         events.enter(Phase.PREPARE, "comparing layers")
         layers = compare_layers(SensitivityRequest.from_json(request), events.progress)
         return {"failure": None, "layers": [layer.as_json() for layer in layers]}
+    if operation == "weights":
+        from workers.conversion.weights import WeightsRequest, extract_weights
+
+        events.enter(Phase.PREPARE, "reading the weights")
+        return {"failure": None, "weights": extract_weights(WeightsRequest.from_json(request))}
     if operation == "merge-caches":
         from workers.child.merge_caches import merge_caches
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from farm.domain.errors import ConflictError
+from farm.domain.errors import BuildError, ConflictError
 from farm.domain.jobs import Phase
 from workers.child.benchmark import time_engine
 from workers.child.loading import load_engine
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from farm.domain.accuracy import Accuracy
     from farm.domain.benchmarks import Measurement
     from workers.child.events import EventStream
-    from workers.toolchains.toolchain import BuildOutput
+    from workers.toolchains.toolchain import BuildInput, BuildOutput, Progress, Toolchain
 
 
 def run_attempt(request: AttemptRequest, events: EventStream) -> AttemptResult:
@@ -49,7 +49,7 @@ def run_attempt(request: AttemptRequest, events: EventStream) -> AttemptResult:
     if request.build is not None:
         events.enter(Phase.BUILD)
         begin = time.perf_counter()
-        build = toolchain.build(request.build, events.progress)
+        build = _make(toolchain, request.build, events.progress)
         seconds[Phase.BUILD.value] = time.perf_counter() - begin
     accuracy: Accuracy | None = None
     measurements: list[Measurement] = []
@@ -78,6 +78,20 @@ def run_attempt(request: AttemptRequest, events: EventStream) -> AttemptResult:
         seconds=seconds,
         environment=_environment(),
     )
+
+
+def _make(toolchain: Toolchain, build: BuildInput, progress: Progress) -> BuildOutput:
+    """Builds the engine, or replaces the weights of one that is there."""
+    if build.refit_path is None:
+        return toolchain.build(build, progress)
+    refit = getattr(toolchain, "refit", None)
+    if refit is None:
+        raise BuildError(
+            f"{toolchain.describe().id} can not replace an engine's weights",
+            hint="The full build beside the refit does without it.",
+        )
+    output: BuildOutput = refit(build, progress)
+    return output
 
 
 def _environment() -> dict[str, str | int]:

@@ -46,6 +46,8 @@ class BuildSeries:
         )
 
 
-def kept_build(details: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The entry of the build that was kept, of an engine's details; empty if there was no choice."""
-    return next((build for build in details.get("builds", ()) if build["kept"]), {})
+def seconds_of_kept(build: Optional[BuildOutput], all_s: Optional[float]) -> Optional[float]:
+    """How long the build of the kept engine took, in seconds: all of the time, where there was no choice."""
+    builds = build.details.get("builds", ()) if build else ()
+    kept = next((one["build_s"] for one in builds if one["kept"]), None)
+    return all_s if kept is None else float(kept)

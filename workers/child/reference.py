@@ -1,4 +1,4 @@
-"""The reference: ONNX Runtime on the CPU, in FP32, from the same ONNX file."""
+"""The reference: ONNX Runtime on the CPU, in FP32, from the same ONNX file; PyTorch from the same program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from workers.arrays import check_inputs, random_inputs, read_arrays, run_in_chun
 from workers.toolchains import load_toolchain
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from workers.child.reference_request import ReferenceRequest
+    from workers.toolchains.toolchain import LoadedEngine
 
 
 def compute_reference(request: ReferenceRequest) -> str:
@@ -21,10 +24,9 @@ def compute_reference(request: ReferenceRequest) -> str:
 
     Raises:
         InvalidSpecError: the given inputs do not fit the model.
-        BuildError: ONNX Runtime does not run the model.
+        BuildError: ONNX Runtime or PyTorch does not run the model.
     """
-    toolchain = load_toolchain("onnxruntime")
-    engine = toolchain.load(request.model_path)
+    engine, name = _runner(request.model_path)
     try:
         if request.make_inputs:
             drawn = [tensor for tensor in engine.inputs if tensor.name not in request.values]
@@ -40,4 +42,14 @@ def compute_reference(request: ReferenceRequest) -> str:
         engine.close()
     with request.outputs_path.open("wb") as stream:
         np.savez(stream, **outputs)  # type: ignore[arg-type]
-    return f"{toolchain.describe().id} fp32"
+    return name
+
+
+def _runner(model_path: Path) -> tuple[LoadedEngine, str]:
+    """The model, live on the CPU, and what it runs by."""
+    if model_path.suffix == ".pt2":
+        from workers.toolchains.torch_program import open_program
+
+        return open_program(model_path)
+    toolchain = load_toolchain("onnxruntime")
+    return toolchain.load(model_path), f"{toolchain.describe().id} fp32"

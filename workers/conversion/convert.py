@@ -12,10 +12,12 @@ from farm.domain.errors import BuildError
 from workers.conversion.graphs import (
     QDQ_OF_HALVES_OPSET,
     check_kept,
+    check_written,
     count_halves,
     count_quantized,
     inputs_of,
     read_graph,
+    why_refused,
     with_opset,
     with_shapes,
     write_graph,
@@ -55,6 +57,8 @@ def convert_model(request: ConversionRequest, progress: Progress) -> ConversionR
             notes.append(note)
             details |= counts
         write_graph(model, request.converted_path)
+    was_strict = not why_refused(request.model_path, strictly=True)
+    check_written(request.converted_path, strictly=was_strict)
     return ConversionResult(", ".join(notes), {**details, "note": ", ".join(notes)})
 
 

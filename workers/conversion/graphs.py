@@ -88,23 +88,43 @@ def with_shapes(model: ModelProto) -> ModelProto:
 
 
 def write_graph(model: ModelProto, path: Path) -> None:
-    """Writes a model, large weights into a file beside it, and has ONNX's checker look at it.
-
-    Raises:
-        BuildError: the checker refuses it.
-    """
+    """Writes a model, large weights into a file beside it."""
     large = model.ByteSize() > _LARGEST_INLINE_BYTES
     onnx.save_model(
         model, path, save_as_external_data=large, all_tensors_to_one_file=True, location=f"{path.name}.data"
     )
-    try:
-        onnx.checker.check_model(str(path))
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
-        why = " ".join(str(error).split())[:300]
+
+
+def check_written(path: Path, *, strictly: bool) -> None:
+    """Has ONNX's checker look at a converted model.
+
+    Args:
+        path: of the model.
+        strictly: whether all types must agree as well: only where those of the model before did.
+
+    Raises:
+        BuildError: the checker refuses it.
+    """
+    why = why_refused(path, strictly=strictly)
+    if why:
         raise BuildError(
             f"the converted model is not valid ONNX: {why}",
-            hint="Try --set converter=MODELOPT, or keep the node in FP32.",
-        ) from error
+            hint="Try --set converter=MODELOPT, or --keep-fp32 with the node.",
+        )
+
+
+def why_refused(path: Path, *, strictly: bool) -> str:
+    """What ONNX's checker has against a model; empty if nothing.
+
+    Args:
+        path: of the model.
+        strictly: whether all types must agree as well.
+    """
+    try:
+        onnx.checker.check_model(str(path), full_check=strictly)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
+        return " ".join(str(error).split())[:300]
+    return ""
 
 
 def inputs_of(model: ModelProto) -> list[Tensor]:

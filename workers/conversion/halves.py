@@ -1,4 +1,9 @@
-"""FP16 by onnxconverter-common, and FP16 or BF16 by ModelOpt AutoCast."""
+"""FP16 by ONNX Runtime's converter, and FP16 or BF16 by ModelOpt AutoCast.
+
+ONNX Runtime's converter is the successor of onnxconverter-common's, which leaves Cast nodes to FP32 in the middle of a
+model in FP16: a transformer's attention mask came out with two types in one addition (1.16.0, refused by ONNX's checker
+and by TensorRT-RTX).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ if TYPE_CHECKING:
 
     from onnx import ModelProto
 
-#: AutoCast's defaults (ModelOpt 0.47): initializers and activations beyond half of FP16's range stay in FP32.
+#: The largest number of FP16; larger weights become it.
 _LARGEST_FINITE = 65504.0
 
 
@@ -24,24 +29,28 @@ def to_fp16(model: ModelProto, kept_layers: Sequence[str]) -> tuple[ModelProto, 
     Raises:
         BuildError: the converter does not take the model.
     """
-    from onnxconverter_common import float16
+    import onnxruntime
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
     try:
         with warnings.catch_warnings():
             # It warns of each number that FP16 can not hold; the comparison with the reference tells what came of it.
             warnings.simplefilter("ignore")
-            converted = float16.convert_float_to_float16(
+            converted = convert_float_to_float16(
                 model,
                 max_finite_val=_LARGEST_FINITE,
                 keep_io_types=True,
                 disable_shape_infer=True,
                 node_block_list=list(kept_layers),
-                # Mixed models are converted as far as they are in FP32.
-                check_fp16_ready=False,
             )
+            # New Cast nodes stand at the end, and ONNX asks for an order in which everything is there when it is used.
+            sorted_model = OnnxModel(converted)
+            sorted_model.topological_sort()
     except Exception as error:
-        raise _refusal("onnxconverter-common", "FP16", error) from error
-    return converted, f"onnxconverter-common {version('onnxconverter-common')}"
+        raise _refusal("ONNX Runtime", "FP16", error) from error
+    found: ModelProto = sorted_model.model
+    return found, f"ONNX Runtime {onnxruntime.__version__}"
 
 
 def to_half_by_autocast(path: Path, half: str, kept_layers: Sequence[str]) -> tuple[ModelProto, str]:

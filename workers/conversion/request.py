@@ -40,7 +40,7 @@ class ConversionResult:
     """What a conversion came to.
 
     Attributes:
-        note: who did what, and to how much, for people: `FP16 by onnxconverter-common 1.16.0, 11 of 13 nodes`.
+        note: who did what, and to how much, for people: `FP16 by ONNX Runtime 1.31.1, 11 of 13 nodes`.
         details: the counts behind it.
     """
 

@@ -65,7 +65,7 @@ def conversion_refused(
     error: Exception, model: Any, exporter: str, opset: int, trail: str = ""
 ) -> InvalidModelError:
     """Why an exporter writes no ONNX of the model."""
-    operator, path = _culprit(error)
+    operator, path = _culprit(error, model)
     with_opset = f" in opset {opset}" if opset else ""
     if not operator:
         where = in_module(own_path(trail), model)
@@ -92,7 +92,7 @@ def _at(error: BaseException) -> str:
     return f" ({where})" if where else ""
 
 
-def _culprit(error: BaseException) -> tuple[str, str]:
+def _culprit(error: BaseException, model: Any) -> tuple[str, str]:
     """The operator and its module path; both exporters have the node at hand where they fail."""
     for node in _nodes_at_hand(error):
         stack = getattr(node, "meta", {}).get("nn_module_stack") if hasattr(node, "meta") else None
@@ -100,9 +100,23 @@ def _culprit(error: BaseException) -> tuple[str, str]:
             path = list(stack.values())[-1][0] if stack else ""
             return str(node.target).removesuffix(".default"), _plain(path)
         if hasattr(node, "scopeName"):
-            last = node.scopeName().rpartition("/")[2].rpartition("::")[2]
-            return str(node.kind()), own_path(last)
+            return str(node.kind()), _scope_path(node.scopeName(), model)
     return "", ""
+
+
+def _scope_path(scopes: str, model: Any) -> str:
+    """The module path of the tracer's scopes, such as `a.Net::/b.Layer::layer.3/c.Attention::attention`.
+
+    A scope has the module's own name, with its container's; parents that are never called are missing.
+    """
+    paths = [path for path, _ in model.named_modules()]
+    found = ""
+    for scope in scopes.split("/"):
+        name = scope.rpartition("::")[2]
+        below = [path for path in paths if path.startswith(found) and f".{path}".endswith(f".{name}")]
+        if name and name != SOURCE and below:
+            found = min(below, key=len)
+    return found
 
 
 def _nodes_at_hand(error: BaseException | None) -> Iterator[Any]:

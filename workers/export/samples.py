@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from workers.export.inputs import symbol_sizes
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from workers.export.inputs import InputSpec
+
+#: Each that PyTorch refuses costs a run of the model.
+_MOST_COMBINATIONS = 16
 
 
 def make_sample(
@@ -40,26 +44,29 @@ def capture_sizes(specs: Sequence[InputSpec]) -> dict[str, int]:
 
 
 def other_sizes(specs: Sequence[InputSpec]) -> Iterator[dict[str, int]]:
-    """Sizes that differ in every dynamic dimension from those of the sample and of the trace.
+    """Sizes of the dynamic dimensions that are neither those of the sample nor those of the trace.
 
-    Best first: one more tells most; twice and half of it are for models that want multiples, or whose
-    sample is the largest that they take.
+    Nothing if nothing is dynamic. Best first: one more tells most; twice and half of it are for models that want
+    multiples, or whose sample is the largest that they take. Then every dimension alone.
     """
     given, traced = symbol_sizes(specs), capture_sizes(specs)
+    if not given:
+        return
     ways: tuple[Callable[[int], int], ...] = (
         lambda n: n + 1,
         lambda n: 2 * n,
         lambda n: n // 2,
         lambda n: n - 1,
     )
-    for way in ways:
-        sizes = {symbol: way(size) for symbol, size in traced.items()}
-        if all(size > 0 and size not in (given[symbol], traced[symbol]) for symbol, size in sizes.items()):
-            yield sizes
-    for symbol, size in traced.items():
-        for way in ways:
-            if way(size) > 0 and way(size) not in (given[symbol], size):
-                yield {**traced, symbol: way(size)}
+    choices = {
+        symbol: [size for size in (way(now) for way in ways) if size > 0 and size not in (given[symbol], now)]
+        for symbol, now in traced.items()
+    }
+    for sizes in itertools.islice(itertools.product(*choices.values()), _MOST_COMBINATIONS):
+        yield dict(zip(choices, sizes, strict=True))
+    for symbol, sizes in choices.items():
+        for size in sizes:
+            yield {**traced, symbol: size}
 
 
 def _tensor(torch: Any, spec: InputSpec, shape: tuple[int, ...], draw: Any) -> Any:

@@ -24,7 +24,7 @@ def conversion_options() -> tuple[BuilderOption, ...]:
             "choice",
             default=CONVERTERS[0],
             choices=CONVERTERS,
-            help="who converts the model: AUTO is onnxconverter-common for FP16, ONNX Runtime for INT8 and FP8, "
+            help="who converts the model: AUTO is ONNX Runtime for FP16, INT8 and FP8, "
             "ModelOpt for BF16; MODELOPT is NVIDIA's ModelOpt for all",
         ),
         BuilderOption(

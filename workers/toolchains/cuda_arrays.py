@@ -177,7 +177,8 @@ def _cast(tensor: EngineTensor, array: NDArray[Any]) -> NDArray[Any]:
         return array
     if tensor.scale and array.dtype.kind == "f":
         steps = np.rint(array.astype(np.float32) / np.float32(tensor.scale))
-        return np.clip(steps, -128, 127).astype(dtype)
+        stepped: NDArray[Any] = np.clip(steps, -128, 127).astype(dtype)
+        return stepped
     if not np.can_cast(array.dtype, dtype, "same_kind"):
         raise InvalidSpecError(f"an array of {array.dtype} does not fit input {tensor.as_tensor()}")
     if dtype.kind in "iu" and array.size:

@@ -37,6 +37,7 @@ from workers.toolchains.trt_plan import TENSORRT_MAGIC, check_plan
 from workers.toolchains.trt_plugins import load_plugins, names_standard_plugins, start_standard_plugins
 from workers.toolchains.trt_precision import apply_precision, precision_notes_of, precisions_of
 from workers.toolchains.trt_profiles import add_profiles
+from workers.toolchains.trt_refit import refit_engine
 from workers.toolchains.trt_release import installed_variant, max_opset, version_of
 
 if TYPE_CHECKING:
@@ -182,6 +183,17 @@ class TensorRtToolchain:
             details=details,
             **facts,
         )
+
+    def refit(self, build: BuildInput, progress: Progress) -> BuildOutput:
+        """Writes the engine at `refit_path` with the weights beside it.
+
+        Raises:
+            BuildError: the engine is not refittable, or has weights that the model does not name.
+            DeviceUnavailableError: there is no GPU here.
+        """
+        require_device()
+        self.load_plugins(build.plugin_paths, build.model_path)
+        return refit_engine(self._trt, log_of(self._trt), build, progress)
 
     def merge_timing_caches(self, paths: Sequence[Path], merged_path: Path) -> list[bool]:
         """Writes one cache with the entries of several; for each whether it was taken.

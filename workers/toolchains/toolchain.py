@@ -23,6 +23,10 @@ class Progress(Protocol):
         """Reports a share of the phase from 0 to 1, or none if it is not known, and what is going on."""
 
 
+#: The file beside an engine that is refitted: its new weights.
+REFIT_WEIGHTS = "weights.npz"
+
+
 @dataclass(frozen=True)
 class CalibrationInput:
     """What to calibrate INT8 with.
@@ -67,10 +71,11 @@ class BuildInput:
             `{"input": "fp16:chw16"}`.
         plugin_paths: plugin libraries to load before the model is parsed.
         kept_layers: nodes that stay in FP32, by name.
-        conversion: how the model was converted before it came here, such as `FP16 by onnxconverter-common 1.16.0`;
+        conversion: how the model was converted before it came here, such as `FP16 by ONNX Runtime 1.31.1`;
             empty for a model as it was submitted. A converted model has its precision in its types.
         layers_path: where to write what the engine tells of its layers (JSON); none if nobody wants to know.
-        refit_path: an engine whose weights are to be replaced by the model's, in place of a build; none to build.
+        refit_path: an engine whose weights are to be replaced by the model's, in place of a build, with the weights
+            beside it in `REFIT_WEIGHTS`, an array per name; none to build.
     """
 
     model_path: Path
@@ -195,6 +200,18 @@ class Toolchain(Protocol):
         Raises:
             BuildError: these bytes are not an engine of this version for this device.
             DeviceUnavailableError: there is no such device here.
+        """
+
+
+class Refits(Protocol):
+    """What a toolchain can do whose engines' weights can be replaced; the others leave it out."""
+
+    def refit(self, build: BuildInput, progress: Progress) -> BuildOutput:
+        """Writes the engine at `refit_path` with the weights beside it.
+
+        Raises:
+            BuildError: the engine is not refittable, or has weights that no array is named after.
+            DeviceUnavailableError: there is no device here, and engines are loaded by one.
         """
 
 

@@ -85,6 +85,28 @@ def load_program(torch: Any, path: Path, device: str = "cuda") -> LoadedProgram:
     return LoadedProgram(torch, program, inputs, outputs, device)
 
 
+def open_program(path: Path) -> tuple[LoadedProgram, str]:
+    """A program as `torch.export.save` wrote it, on the CPU, and which PyTorch runs it.
+
+    Raises:
+        BuildError: PyTorch is not installed here, or can not read it.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise BuildError(
+            f"PyTorch is not installed here, so the program can not be run on the CPU: {error}"
+        ) from error
+    try:
+        with path.open("rb") as stream:
+            program = torch.export.load(stream)
+    except Exception as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BuildError(f"PyTorch {torch.__version__} can not read the program: {said}") from error
+    inputs, outputs = program_tensors(program)
+    return LoadedProgram(torch, program, inputs, outputs, "cpu"), f"pytorch {torch.__version__} on the CPU"
+
+
 class LoadedProgram:
     """A program with its inputs and outputs by name."""
 

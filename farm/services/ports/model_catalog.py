@@ -18,6 +18,9 @@ class ModelCatalog(Protocol):
     def get(self, sha256: str) -> Model:
         """A model by its content. Raises NotFoundError."""
 
+    def alike(self, model: Model) -> list[str]:
+        """The other models of the same structure, by digest, newest first; none where nobody knows the structure."""
+
     def name(self, name: str, sha256: str) -> ModelName:
         """What the name means from now on: its latest version, or a new one for other content."""
 

@@ -12,5 +12,19 @@ from tensorrt_checks.registry import CHECKS
 __all__ = ["CHECKS"]
 
 # In the order in which they run.
-for _name in ("inference", "caches", "tensors", "refusals", "memory", "calibration", "kept_layers"):
+for _name in (
+    "inference",
+    "caches",
+    "tensors",
+    "refusals",
+    "memory",
+    "calibration",
+    "layers",
+    "kept_layers",
+    "refit",
+    "options",
+    "network_api",
+    "profiles",
+    "formats",
+):
     import_module(f"tensorrt_checks.{_name}")

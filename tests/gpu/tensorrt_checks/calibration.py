@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from tensorrt_checks.building import batches, build, loaded, options, refused
@@ -88,3 +89,92 @@ def calibration_data_that_does_not_fit_is_refused(scratch: Path) -> Any:
     with refused("InvalidSpecError", "does not fit input"):
         calibrated(scratch, kind, data_path=small, batch=8)
     return "refused"
+
+
+def cached(
+    scratch: Path, name: str, algorithm: str, precision: str = "int8", **wanted: Any
+) -> dict[str, Any]:
+    """Builds with a calibration; what became of its cache, the heading that it wrote, and the seconds it took."""
+    from workers.toolchains.toolchain import CalibrationInput
+
+    model, out = conv_net(scratch / "calibrated.onnx"), scratch / f"{name}.cache"
+    out.unlink(missing_ok=True)
+    begin = time.monotonic()
+    output = build(
+        model,
+        scratch / f"{name}.plan",
+        [batches(1, 8, 32)],
+        precision,
+        calibration=CalibrationInput(
+            algorithm, data_path=samples(scratch / "samples.npz", 64), batch=8, cache_out=out, **wanted
+        ),
+        builder_config=options(),
+    )
+    data = out.read_bytes() if out.exists() else b""
+    return {
+        **output.details["calibration_cache"],
+        "heading": data.split(b"\n", 1)[0].decode(errors="replace"),
+        "bytes": len(data),
+        "seconds": round(time.monotonic() - begin, 2),
+    }
+
+
+@check
+def what_one_build_measured_is_lent_to_the_next(scratch: Path) -> Any:
+    """By every calibrator, the older ones too: the second build feeds no batch, and computes the same."""
+    import numpy as np
+
+    found = {}
+    given = {"x": np.load(samples(scratch / "seen.npz", 8))["x"]}
+    for kind in ("ENTROPY_CALIBRATION_2", "MINMAX_CALIBRATION", "ENTROPY_CALIBRATION", "LEGACY_CALIBRATION"):
+        first = cached(scratch, f"{kind}-first", kind)
+        lent = scratch / f"{kind}-first.cache"
+        second = cached(scratch, f"{kind}-second", kind, cache_in=lent)
+        found[kind] = {"first": first, "second": second}
+        seen = f"{kind}: {found[kind]}"
+        assert (first["taken"], first["batches"]) == (False, 8), seen
+        assert first["entries"] > 0, seen
+        assert (second["taken"], second["batches"]) == (True, 0), seen
+        assert second["entries"] == first["entries"], seen
+        outputs = []
+        for name in ("first", "second"):
+            with loaded(scratch / f"{kind}-{name}.plan") as live:
+                outputs.append(live.infer(given)["y"])
+        # Other tactics may sum up in another order, and with other ranges it would be far off.
+        np.testing.assert_allclose(*outputs, rtol=0.05, atol=0.05, err_msg=seen)
+    return found
+
+
+@check
+def other_precisions_and_profiles_take_the_same_ranges(scratch: Path) -> Any:
+    """INT8 beside FP16, from the cache of INT8 alone."""
+    kind = "ENTROPY_CALIBRATION_2"
+    first = cached(scratch, "alone", kind)
+    both = cached(scratch, "both", kind, "int8+fp16", cache_in=scratch / "alone.cache")
+    assert (both["taken"], both["batches"]) == (True, 0), {"first": first, "both": both}
+    return {"first": first, "both": both}
+
+
+@check
+def a_foreign_calibration_cache_is_put_aside(scratch: Path) -> Any:
+    """One of another release, of another calibrator, and one that is none: all samples are fed all the same."""
+    kind = "ENTROPY_CALIBRATION_2"
+    first = cached(scratch, "own", kind)
+    own = (scratch / "own.cache").read_bytes()
+    assert first["entries"] > 0, first
+    minmax = cached(scratch, "minmax", "MINMAX_CALIBRATION")
+    foreign = {
+        "release": own.replace(own.split(b"-", 2)[1], b"7000", 1),
+        "calibrator": (scratch / "minmax.cache").read_bytes(),
+        "garbage": b"\x00\xff" * 100,
+    }
+    found: dict[str, Any] = {"own": first, "minmax": minmax}
+    for name, data in foreign.items():
+        path = scratch / f"foreign-{name}.cache"
+        path.write_bytes(data)
+        found[name] = cached(scratch, f"with-{name}", kind, cache_in=path)
+        assert (found[name]["taken"], found[name]["batches"]) == (False, 8), found
+        assert found[name]["note"], found
+        # Not byte by byte: the FP32 tactics that measure are chosen anew.
+        assert (found[name]["heading"], found[name]["entries"]) == (first["heading"], first["entries"]), found
+    return found

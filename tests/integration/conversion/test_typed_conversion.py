@@ -109,7 +109,7 @@ def test_what_was_converted_is_counted_and_said_with_who_did_it(tmp_path: Path) 
     assert result.details["qdq_nodes"] == 12
     assert (result.details["half_nodes"], result.details["float_nodes"]) == (9, 9)
     assert result.note.startswith("INT8 by ONNX Runtime 1.")
-    assert "FP16 by onnxconverter-common 1." in result.note
+    assert "FP16 by ONNX Runtime 1." in result.note
     assert result.note.endswith("9 of 9 nodes")
 
 
@@ -217,3 +217,21 @@ def test_without_modelopt_the_refusal_says_how_to_get_it(
     with pytest.raises(UnsupportedTargetError, match="bf16 needs NVIDIA's ModelOpt") as refusal:
         converted(classifier(tmp_path / "model.onnx"), Conversion("bf16"))
     assert "engine-farm[modelopt]" in refusal.value.hint
+
+
+def test_a_cast_in_the_middle_of_a_model_goes_with_what_is_around_it(tmp_path: Path) -> None:
+    """As in a transformer, whose attention mask comes as integers: FP32 beside FP16 is refused by every parser."""
+    path = tmp_path / "model.onnx"
+    nodes = [
+        helper.make_node("Cast", ["mask"], ["float_mask"], "cast", to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["one", "float_mask"], ["penalty"], "penalty"),
+        helper.make_node("Add", ["x", "penalty"], ["y"], "sum"),
+    ]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4]) for name in "xy")
+    mask = helper.make_tensor_value_info("mask", TensorProto.INT64, ["N", 4])
+    one = onnx.numpy_helper.from_array(np.ones(1, dtype=np.float32), "one")
+    graph = helper.make_graph(nodes, "g", [x, mask], [y], [one])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    found, _ = converted(path, Conversion("fp16"))
+    onnx.checker.check_model(found, full_check=True)
+    assert types_by_node(found)["penalty"] == TensorProto.FLOAT16

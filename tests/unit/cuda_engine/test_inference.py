@@ -48,6 +48,15 @@ def test_picks_the_profile_that_covers_the_shape(driver: FakeDriver, tmp_path: A
     live.close()
 
 
+def test_sessions_of_two_profiles_take_turns(driver: FakeDriver, tmp_path: Any) -> None:
+    live, context = load(tmp_path, [(1, 2), (4, 8)])
+    (small,), (large,) = live.timed_sessions(rows(2)), live.timed_sessions(rows(8))
+    for session, profile in ((small, 0), (large, 1), (small, 0)):
+        session.iterate()
+        assert context.profile == profile
+    live.close()
+
+
 def test_outputs_outlive_the_engine(driver: FakeDriver, tmp_path: Any) -> None:
     live, _ = load(tmp_path, [(1, 8)])
     output = live.infer(rows(2))["y"]

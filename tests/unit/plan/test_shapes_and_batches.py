@@ -29,7 +29,8 @@ def test_batches_make_the_profile_and_are_measured_as_asked(fleet: InMemoryDatab
 
 def test_shapes_make_the_profile_and_its_bounds_are_measured(fleet: InMemoryDatabase) -> None:
     shapes = {
-        f"{name}_shapes": ({"input": (batch, 3, 8, 8)},) for name, batch in [("min", 2), ("opt", 4), ("max", 8)]
+        f"{name}_shapes": ({"input": (batch, 3, 8, 8)},)
+        for name, batch in [("min", 2), ("opt", 4), ("max", 8)]
     }
     found = plan(fleet, batches=(), **shapes)
     assert profile_of(found) == ({"input": a_shape_range(2, 4, 8)},)

@@ -1,44 +1,20 @@
-"""Folders, lists and arrays become one file whose bytes follow from the samples alone."""
+"""Folders and lists of images become one file whose bytes follow from the samples alone."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from farm.domain.digests import digest_of_file
-from farm.domain.errors import InvalidSpecError
-from farm.domain.models import Model, Tensor
-from tests.factories import a_model
-from tests.unit.samples.pictures import gray_input, rgb_input, saved
-from workers.arrays import check_inputs, read_arrays
+from farm.domain.errors import InvalidRequestError, InvalidSpecError
+from tests.unit.samples.pictures import arrays_of, gray_input, made, model_of, rgb_input, saved
+from workers.arrays import read_arrays
 from workers.samples import prepare
-from workers.samples.prepare import PreparedSamples, SampleWish, prepare_samples
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-VOLUMES = Tensor("volume", "float32", (-1, 1, 4, 5, 6))
-
-
-def model_of(*inputs: Tensor) -> Model:
-    return a_model(inputs=inputs)
-
-
-def made(path: Path, *inputs: Tensor, **wish: Any) -> PreparedSamples:
-    """What becomes of a path; the file lies beside it."""
-    target = path.parent / f"{path.name}.made.npz"
-    found = prepare_samples(
-        SampleWish(path, **wish), model_of(*(inputs or (gray_input(),))), target, lambda _done, _total: None
-    )
-    check_inputs(read_arrays(target), inputs or (gray_input(),))
-    return found
-
-
-def arrays_of(path: Path, *inputs: Tensor, **wish: Any) -> dict[str, Any]:
-    return read_arrays(made(path, *inputs, **wish).path)
+from workers.samples.prepare import SampleWish, prepare_samples
 
 
 def shades(folder: Path, *names: str) -> Path:
@@ -86,7 +62,7 @@ def test_the_bytes_change_with_no_release(tmp_path: Path) -> None:
 
 
 #: Of two images of 4x6 pixels, black and 10/255.
-EXPECTED = "?"
+EXPECTED = "ff52967bf9876f0ea022e3d44b03842484a171d09aa2f740a74c3138e1c4aa78"
 
 
 # Labels.
@@ -233,83 +209,20 @@ def test_a_fixed_batch_is_filled_and_the_rest_left_out(tmp_path: Path) -> None:
         made(folder, rgb_input(batch=8))
 
 
+def test_a_disk_that_is_full_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="can not be written to") as raised:
+        prepare_samples(
+            SampleWish(shades(tmp_path / "photos", "a.png")),
+            model_of(gray_input()),
+            Path("/dev/full"),
+            lambda _done, _total: None,
+        )
+    assert "TMPDIR" in raised.value.hint
+
+
 def test_progress_is_told(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     folder = shades(tmp_path / "photos", "a.png", "b.png", "c.png")
     wish = SampleWish(folder, most=2)
     prepare_samples(wish, model_of(gray_input()), tmp_path / "x.npz", lambda *far: told.append(far))
     assert told == [(0, 2), (1, 2)]
-
-
-# Arrays.
-
-
-def test_volumes_come_from_a_file_each(tmp_path: Path) -> None:
-    folder = tmp_path / "volumes"
-    folder.mkdir()
-    for number in range(3):
-        whole = np.full((1, 1, 4, 5, 6), number, np.float32)
-        np.save(folder / f"{number}.npy", whole if number else whole[0])
-    assert arrays_of(folder, VOLUMES)["volume"][:, 0, 0, 0, 0].tolist() == [0, 1, 2]
-
-
-def test_models_with_several_inputs_take_a_file_of_all_for_each_sample(tmp_path: Path) -> None:
-    folder, inputs = tmp_path / "texts", (Tensor("ids", "int64", (-1, 3)), Tensor("mask", "bool", (-1, 3)))
-    folder.mkdir()
-    for number in range(2):
-        np.savez(folder / f"{number}.npz", ids=np.full(3, number), mask=np.ones((1, 3), bool))
-    found = arrays_of(folder, *inputs)
-    assert found["ids"].tolist() == [[0, 0, 0], [1, 1, 1]]
-    assert found["mask"].dtype == bool
-    assert found["mask"].all()
-
-
-def test_an_array_alone_holds_the_samples_of_the_one_input(tmp_path: Path) -> None:
-    rows = np.random.default_rng(0).normal(size=(5, 1, 4, 5, 6)).astype(np.float32)
-    np.save(tmp_path / "rows.npy", np.asfortranarray(rows))
-    np.testing.assert_array_equal(arrays_of(tmp_path / "rows.npy", VOLUMES)["volume"], rows)
-    assert made(tmp_path / "rows.npy", VOLUMES, most=3).count == 3
-    with pytest.raises(InvalidSpecError, match="several inputs"):
-        made(tmp_path / "rows.npy", VOLUMES, gray_input())
-    with pytest.raises(InvalidSpecError, match="does not fit input"):
-        made(tmp_path / "rows.npy", gray_input())
-
-
-@pytest.mark.parametrize(
-    ("array", "why"),
-    [
-        (np.zeros((1, 4, 5, 6)), "float64"),
-        (np.zeros((2, 1, 4, 5, 6), np.float32), "2x1x4x5x6"),
-        (np.zeros((1, 4, 5), np.float32), "1x4x5"),
-        (np.array([None], object), "allow_pickle"),
-    ],
-)
-def test_arrays_that_fit_no_input_are_named_with_what_they_are(tmp_path: Path, array: Any, why: str) -> None:
-    folder = tmp_path / "volumes"
-    folder.mkdir()
-    np.save(folder / "bad.npy", array)
-    np.save(folder / "good.npy", np.zeros((1, 4, 5, 6), np.float32))
-    with pytest.raises(InvalidSpecError, match=rf"1 of the samples .*: bad.npy \(.*{why}"):
-        made(folder, VOLUMES)
-
-
-def test_files_with_other_arrays_than_the_inputs_are_named(tmp_path: Path) -> None:
-    folder = tmp_path / "volumes"
-    folder.mkdir()
-    good = np.zeros((1, 4, 5, 6), np.float32)
-    np.savez(folder / "less.npz", other=good)
-    np.savez(folder / "more.npz", volume=good, other=good)
-    (folder / "torn.npz").write_bytes((folder / "more.npz").read_bytes()[:200])
-    with pytest.raises(
-        InvalidSpecError, match=r"less.npz \(it has no array for input .*more.npz \(its array 'other'"
-    ):
-        made(folder, VOLUMES)
-
-
-def test_samples_of_an_open_size_must_be_of_one(tmp_path: Path) -> None:
-    folder = tmp_path / "volumes"
-    folder.mkdir()
-    for number, depth in enumerate((4, 4, 5)):
-        np.save(folder / f"{number}.npy", np.zeros((1, depth), np.float32))
-    with pytest.raises(InvalidSpecError, match=r"2.npy \(its array 'x' is 1x5, and the first one's is 1x4"):
-        made(folder, Tensor("x", "float32", (-1, 1, -1)))

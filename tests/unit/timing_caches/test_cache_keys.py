@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from farm.domain.option_releases import OPTION_RELEASES
 from farm.domain.timing_caches import cache_flags, cache_key
 from tests.factories import a_build_spec, a_digest
 
@@ -30,6 +31,14 @@ def test_flags_are_readable() -> None:
         {"avg_timing_iterations": 8},
         {"memory_pool_limits.WORKSPACE": 1 << 30},
         {"hardware_compatibility_level": "AMPERE_PLUS"},
+        {"refit": True},
+        {"strip_plan": True},
+        {"sparse_weights": True},
+        {"version_compatible": True},
+        {"max_num_tactics": 4},
+        {"strongly_typed": True},
+        {"default_device_type": "DLA"},
+        {"preview_features": ["+PROFILE_SHARING_0806"]},
         {"an_option_of_tomorrow": True},
     ],
 )
@@ -43,10 +52,24 @@ def test_precisions_have_caches_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [{"max_aux_streams": 0}, {"profiling_verbosity": "DETAILED"}, {"timing_cache": False}]
+    "option",
+    [
+        {"max_aux_streams": 0},
+        {"profiling_verbosity": "DETAILED"},
+        {"timing_cache": False},
+        {"error_on_timing_cache_miss": True},
+        {"disable_compilation_cache": True},
+        {"direct_io": True},
+    ],
 )
 def test_what_changes_no_tactic_shares_the_cache(option: dict[str, Any]) -> None:
     assert flags_with(**option) == flags_with()
+
+
+def test_every_option_of_every_release_has_been_thought_about() -> None:
+    said = " ".join((cache_flags.__doc__ or "").split())
+    for name in OPTION_RELEASES:
+        assert f"`{name}`" in said or name.startswith("memory_pool_limits."), name
 
 
 def test_every_model_and_every_profile_shares_the_cache() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from workers.toolchains import trt_calibration
 from workers.toolchains.trt_calibration_cache import (
     CalibrationCache,
     count_entries,
@@ -87,6 +89,37 @@ def test_a_foreign_one_is_not_lent_and_the_details_say_why(tmp_path: Path) -> No
 def test_one_that_can_not_be_read_is_not_lent(tmp_path: Path) -> None:
     cache = CalibrationCache.of((8, 6, 0), ENTROPY, tmp_path / "missing", None)
     assert (cache.lent, "can not be read" in cache.note) == (None, True)
+
+
+class Calibrator:
+    """TensorRT's side: what a build does with a calibrator."""
+
+    def measure(self: Any) -> list[Any]:
+        """The cache that it read, else all batches that it was fed."""
+        lent = self.read_calibration_cache()
+        if lent is not None:
+            return [bytes(lent)]
+        batches = list(iter(lambda: self.get_batch([]), None))
+        self.write_calibration_cache(memoryview(CACHE))
+        return batches
+
+
+@pytest.mark.parametrize(("lent", "fed"), [(None, 3), (CACHE, 0), (CACHE.replace(b"8600", b"8601"), 3)])
+def test_a_calibrator_feeds_samples_only_where_no_cache_fits(
+    tmp_path: Path, lent: bytes | None, fed: int
+) -> None:
+    trt = SimpleNamespace(IInt8EntropyCalibrator2=Calibrator)
+    feed = trt_calibration.Feed(None, [{}, {}, {}], 8, lambda _fraction, _message: None)  # type: ignore[arg-type]
+    calibrator = trt_calibration._new_calibrator(trt, ENTROPY, feed, held(tmp_path, lent))
+    assert calibrator.get_batch_size() == 8
+    assert calibrator.measure() == ([[]] * 3 if fed else [lent])
+    facts = trt_calibration.calibration_details(calibrator)["calibration_cache"]
+    assert (facts["taken"], facts["entries"], facts["batches"]) == (fed == 0, 2, fed)
+    assert (tmp_path / "out").exists() == bool(fed)
+
+
+def test_without_a_calibrator_nothing_is_told() -> None:
+    assert trt_calibration.calibration_details(None) == {}
 
 
 @pytest.mark.parametrize("written", [17, None], ids=["a pointer", "nothing"])
