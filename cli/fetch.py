@@ -68,6 +68,7 @@ def fetch(
     farm fetch resnet50 --gpu l4 --toolchain tensorrt@10.3
     """
     from farm.bootstrap import open_trusted_keys
+    from farm.domain.io_formats import IO_SCALES
     from farm.services.fetch import find_engine
     from farm.services.targets import slugs_of
     from farm.services.trust import check_fetched
@@ -111,7 +112,8 @@ def fetch(
     for place in plugins:
         show_line(f"{place}: a plugin library, to be loaded before the engine")
     for tensor, wanted in spec.io_formats.items():
-        show_line(f"{tensor}: {wanted}")
+        scale = engine.details.get(IO_SCALES, {}).get(tensor)
+        show_line(f"{tensor}: {wanted}" + (f", one step is {scale:g}" if scale else ""))
     if spec.refit_of:
         show_note(
             f"note: the weights of engine {spec.refit_of[:12]}… were replaced in it; the full build is handed out once "

@@ -37,6 +37,13 @@ _FILES = (".onnx", ".engine", ".plan", ".pt2")
     default=None,
     help="Say what every known target makes of a model. [default: where there is a farm]",
 )
+@click.option("--sensitivity", help="What a precision does to every layer of a model: fp16, int8, …")
+@click.option(
+    "--inputs", type=click.Path(path_type=Path), help="Compare layers on these (.npz). [default: random]"
+)
+@click.option(
+    "--calibration", type=click.Path(path_type=Path), help="Samples for 8 bits: an .npz, or `random`."
+)
 @click.option("--raw", is_flag=True, help="Print what an engine's inspector said, as it is.")
 @json_option
 @click.pass_context
@@ -49,6 +56,9 @@ def inspect(
     batch: int | None,
     shapes: str | None,
     with_targets: bool | None,
+    sensitivity: str | None,
+    inputs: Path | None,
+    calibration: Path | None,
     raw: bool,
     as_json: bool,
 ) -> None:
@@ -60,13 +70,29 @@ def inspect(
 
     \b
     farm inspect resnet50.onnx --batch 8
+    farm inspect resnet50.onnx --sensitivity int8 --calibration samples.npz
     farm inspect 12
     farm inspect resnet50 --gpu h200 --precision fp16 --json
     farm inspect final2.plan
     """
     path = Path(what)
+    if sensitivity is not None:
+        from cli.inspect_sensitivity import show_sensitivity
+
+        show_sensitivity(
+            ctx,
+            path,
+            sensitivity,
+            inputs=inputs,
+            calibration=calibration,
+            batch=batch,
+            shapes=shapes,
+            as_json=as_json,
+        )
+        return
     if path.exists() or path.suffix in _FILES:
-        if _is_plan(path):
+        # What is called a model is read as one, and says what else it is.
+        if path.suffix != ".onnx" and _is_plan(path):
             _show_plan(ctx, path, raw=raw, as_json=as_json)
         else:
             from cli.inspect_model import show_model

@@ -49,7 +49,7 @@ def show_model(
     from farm.storage.model_files import read_model
 
     model = read_model(path)
-    wanted = _shapes(model, batch, parse_shapes(shapes) if shapes else {})
+    wanted = input_shapes(model, batch, parse_shapes(shapes) if shapes else {})
     found, why_none = _estimate(path, model, wanted)
     reports, notes = _targets(ctx, model, wanted, with_targets)
     if as_json:
@@ -95,7 +95,7 @@ def _show_facts(path: Path, model: Model) -> None:
         show_table(["operator", "nodes>"], operators)
 
 
-def _shapes(model: Model, batch: int | None, given: Mapping[str, Shape]) -> dict[str, Shape]:
+def input_shapes(model: Model, batch: int | None, given: Mapping[str, Shape]) -> dict[str, Shape]:
     """The shape of every input: as given, else with the batch in the first dimension, if nothing more is open."""
     names = {tensor.name for tensor in model.inputs}
     unknown = sorted(set(given) - names)

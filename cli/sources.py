@@ -15,6 +15,7 @@ from cli.first_look import know_this_machine
 from cli.networks import place_of_function
 from cli.render import show_note
 from farm.domain.errors import InvalidSpecError
+from farm.domain.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _OWN = ("dynamic", "opset", "exporter")
 #: What it shares with networks that a function defines: an exported model has no use for them any more.
 _SHARED = ("weights", "declared_inputs", "declared_outputs")
+_EXPORTERS = ("dynamo", "legacy")
 #: Takes a `.pt2` program as it is.
 _DIRECT = "torch-tensorrt"
 
@@ -36,7 +38,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option(
             "--exporter",
-            type=click.Choice(["dynamo", "legacy"]),
+            type=click.Choice(_EXPORTERS),
             help="PyTorch's exporter. [default: dynamo; legacy where opset or TorchScript ask for it]",
         ),
         click.option(
@@ -90,9 +92,12 @@ def with_exported_model(ctx: click.Context, wish: Wish) -> Wish:
     # Options are read before anything is loaded: a typing error shall not cost a minute.
     inputs = tuple(map(parse_input, wish.values.get("declared_inputs", ())))
     dynamic = tuple(map(parse_dynamic, wish.values.get("dynamic", ())))
+    word = wish.values.get("exporter")
+    if word and word not in _EXPORTERS:
+        raise InvalidSpecError(f"there is no exporter {word!r}", hint=did_you_mean(str(word), _EXPORTERS))
+    exporter = Exporter(word) if word else None
     limit, limited_by = _limit_of_targets(ctx, wish)
     folder = Path(ctx.with_resource(tempfile.TemporaryDirectory(prefix="farm-exported-")))
-    word = wish.values.get("exporter")
     exported = export(
         ExportRequest(
             source=source,
@@ -102,7 +107,7 @@ def with_exported_model(ctx: click.Context, wish: Wish) -> Wish:
             opset=wish.number("opset", 0),
             max_opset=limit,
             limited_by=limited_by,
-            exporter=Exporter(word) if word else None,
+            exporter=exporter,
             output_names=tuple(wish.values.get("declared_outputs", ())),
             weights=Path(wish.values["weights"]) if wish.values.get("weights") else None,
         ),

@@ -110,7 +110,8 @@ class Tuning:
         """The layers that hurt most in a precision, the worst first; none where nobody can tell."""
         from workers.layer_ranking import rank_layers
 
-        cell = next(cell for candidate, cell in self._cells.items() if candidate.precision == precision)
+        specs = [cell.spec for candidate, cell in self._cells.items() if candidate.precision == precision]
+        specs = [spec for spec in specs if can_keep_layers(spec, self._request.model)]
         self._tell(f"comparing the layers of the model in {precision}")
         told: set[str] = set()
 
@@ -121,13 +122,13 @@ class Tuning:
 
         try:
             layers = rank_layers(
-                self._request.farm.settings, lambda folder: self._sensitivity(cell.spec, folder), tell
+                self._request.farm.settings, lambda folder: self._sensitivity(specs[0], folder), tell
             )
         except FarmError as error:
             self.notes.append(f"no layers were kept in FP32 in {precision}: {error.message}")
             return []
         # What converts the model names nodes that have no name; a parser of the model as it is does not.
-        is_converted = _conversion(cell.spec, self._request.model) is not None
+        is_converted = all(_conversion(spec, self._request.model) is not None for spec in specs)
         return ranked_names(layers, any_name=is_converted)
 
     def _sensitivity(self, spec: BuildSpec, folder: Path) -> SensitivityRequest:

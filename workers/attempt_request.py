@@ -114,7 +114,7 @@ def _series_of(job: Job, filed: tuple[Engine, Path] | None) -> BuildSeries | Non
         layers=engine.layers,
         details={name: value for name, value in engine.details.items() if name not in CHOICE_DETAILS},
     )
-    return BuildSeries(job.request.builds, path, facts)
+    return BuildSeries(job.request.builds, path, facts, engine.build_s)
 
 
 def calibration_of(spec: BuildSpec, data_path: Path | None) -> CalibrationInput | None:

@@ -11,13 +11,8 @@ from typing import TYPE_CHECKING
 
 from farm.domain.digests import canonical_json
 from farm.domain.identifiers import new_id
-from farm.domain.profiles import (
-    opt_shapes_of,
-    opt_values_of,
-    profile_at_batch,
-    profile_for_samples,
-    shapes_at_batch,
-)
+from farm.domain.profile_shapes import opt_shapes_of, opt_values_of, profile_for_samples
+from farm.domain.profiles import profile_at_batch, shapes_at_batch
 from workers.array_shapes import array_shapes
 from workers.confinement import make_read_only
 
@@ -82,6 +77,13 @@ def chunk_values(model: Model, job: Job, inputs: Path | None = None) -> dict[str
     return opt_values_of(model, _chunk_profile(model, job, inputs))
 
 
+def further_calls(model: Model, job: Job) -> tuple[tuple[Mapping[str, Shape], Mapping[str, Shape]], ...]:
+    """Shapes and values of one call in every optimization profile but the first."""
+    return tuple(
+        (opt_shapes_of(model, profile), opt_values_of(model, profile)) for profile in job.spec.profiles[1:]
+    )
+
+
 def _chunk_profile(model: Model, job: Job, inputs: Path | None) -> Mapping[str, ShapeRange]:
     profiles = job.spec.profiles
     if inputs is None or len(profiles) <= 1:
@@ -115,6 +117,7 @@ class ReferenceKey:
     shapes: Mapping[str, Shape]
     toolchain: str
     values: Mapping[str, Shape] = field(default_factory=dict)
+    further: tuple[tuple[Mapping[str, Shape], Mapping[str, Shape]], ...] = ()
 
     @property
     def name(self) -> str:
@@ -125,9 +128,14 @@ class ReferenceKey:
             self.seed,
             {name: list(shape) for name, shape in self.shapes.items()},
             self.toolchain,
-            *([{name: list(held) for name, held in self.values.items()}] if self.values else []),
+            *([_plain(self.values)] if self.values else []),
+            *([[_plain(shapes), _plain(values)] for shapes, values in self.further]),
         ]
         return hashlib.sha256(canonical_json(value)).hexdigest()[:32]
+
+
+def _plain(shapes: Mapping[str, Shape]) -> dict[str, list[int]]:
+    return {name: list(shape) for name, shape in shapes.items()}
 
 
 class ReferenceCache:

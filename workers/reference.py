@@ -9,7 +9,14 @@ from farm.domain.model_formats import PT2, why_no_reference
 from farm.domain.option_rules import why_never_run
 from farm.domain.targets import DeviceKind
 from workers.child.reference_request import ReferenceRequest, reference_request_as_json
-from workers.materials import ReferenceCache, ReferenceKey, chunk_shapes, chunk_values, place_inputs
+from workers.materials import (
+    ReferenceCache,
+    ReferenceKey,
+    chunk_shapes,
+    chunk_values,
+    further_calls,
+    place_inputs,
+)
 from workers.workplace import ChildFailedError
 
 if TYPE_CHECKING:
@@ -105,6 +112,7 @@ class ReferenceStep:
             chunk_shapes(self._model, self._job, samples),
             computed_by,
             chunk_values(self._model, self._job, samples),
+            () if verification.inputs_sha256 else further_calls(self._model, self._job),
         )
         cache = ReferenceCache(self._farm.settings.scratch / "references")
         found = cache.find(key)
@@ -128,6 +136,7 @@ class ReferenceStep:
             verification.seed,
             folder / "outputs.npz",
             key.values,
+            key.further,
         )
         outcome = self._run(reference_request_as_json(request), in_toolchain=in_toolchain)
         failure = outcome.failure or (outcome.result and outcome.result["failure"])

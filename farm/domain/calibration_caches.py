@@ -48,7 +48,9 @@ def calibration_cache_key(spec: BuildSpec) -> Optional[CalibrationCacheKey]:
     - layers are fused before they are measured: then the device type, the precision and the options count, since
       they decide on fusions;
     - the samples are random: then their shapes count, which the profile says;
-    - plugins compute a part of the network: then their digests count.
+    - plugins compute a part of the network: then their digests count;
+    - inputs or outputs have another type or format than in the model: then those count. What TensorRT puts between them
+      and the layers is not known for every release, and a tensor without a range falls back to another precision.
     """
     if spec.calibration is None:
         return None
@@ -60,6 +62,8 @@ def calibration_cache_key(spec: BuildSpec) -> Optional[CalibrationCacheKey]:
         document["shapes"] = {name: list(shapes.opt[1:]) for name, shapes in spec.profiles[0].items()}
     if spec.plugins:
         document["plugins"] = list(spec.plugins)
+    if spec.io_formats:
+        document["io_formats"] = dict(spec.io_formats)
     if algorithm in _AFTER_FUSION:
         document["fusion"] = [spec.target.device_type.as_json(), spec.precision, config]
     return CalibrationCacheKey(

@@ -93,7 +93,9 @@ def why_model_can_not(toolchain: ToolchainId, device_type: DeviceType, precision
     if toolchain.name != _RTX or device_type.compute_capability != "7.5" or "fp16" in parts_of(precision):
         return ""
     products = sorted({"MatMul", "Gemm"} & set(model.operators))
-    if not products:
+    # Without a cast everything has the inputs' type. With one the builder says what it finds.
+    is_fp32 = "Cast" not in model.operators and any(tensor.dtype == "float32" for tensor in model.inputs)
+    if not products or not is_fp32:
         return ""
     nearest = "int8+fp16" if is_quantized(precision) else "fp16"
     return f"TensorRT-RTX has no {products[0]} in FP32 for compute capability 7.5; nearest: {nearest}"

@@ -30,6 +30,7 @@ TYPES = {
     "bool": "bool",
     "fp8": "float8_e4m3fn",
 }
+_FLOATS = ("fp32", "fp16", "bf16", "fp8")
 _WORDS_OF_TYPES = {name: word for word, name in TYPES.items()}
 
 
@@ -187,7 +188,12 @@ def _check(tensor: Tensor, type_: str, word: str, rank: int) -> None:
 
 
 def why_not_io_formats(
-    toolchain: ToolchainDescription, model: Model, precision: str, wanted: Mapping[str, str]
+    toolchain: ToolchainDescription,
+    model: Model,
+    precision: str,
+    wanted: Mapping[str, str],
+    *,
+    is_calibrated: bool,
 ) -> str:
     """Why a toolchain can not give inputs and outputs these types and formats; empty if it can.
 
@@ -196,6 +202,7 @@ def why_not_io_formats(
         model: to be built.
         precision: of the cell.
         wanted: canonical (`canonical_io_formats`).
+        is_calibrated: whether the cell's ranges come from samples.
     """
     tensors = {tensor.name: tensor for tensor in (*model.inputs, *model.outputs)}
     for name, text in wanted.items():
@@ -215,8 +222,21 @@ def why_not_io_formats(
             )
         if parsed.type != own and parsed.type not in toolchain.io_types:
             return f"{toolchain.id} has no {parsed.type} inputs or outputs ({_listed(toolchain.io_types)})"
-        if parsed.type == "int8" != own and "int8" not in precision.split("+"):
-            return f"{name!r} as int8 needs the scales of an INT8 build: precision int8 or int8+fp16"
+        if reason := _why_not_type(name, own, parsed.type, precision, is_calibrated=is_calibrated):
+            return reason
+    return ""
+
+
+def _why_not_type(name: str, own: str, wanted: str, precision: str, *, is_calibrated: bool) -> str:
+    """Why values of one type can not be fed or read as another, whatever builds; empty if they can."""
+    if wanted == own or ("bool" not in (own, wanted) and (own in _FLOATS) == (wanted in _FLOATS)):
+        return ""
+    if wanted != "int8" or own not in _FLOATS:
+        return f"{name!r} is {own}, and {wanted} holds other values: put a Cast into the model"
+    if "int8" not in precision.split("+"):
+        return f"{name!r} as int8 needs the scales of an INT8 build: precision int8 or int8+fp16"
+    if not is_calibrated:
+        return f"{name!r} as int8 needs the scales of a calibration, and the model has Q/DQ nodes of its own"
     return ""
 
 

@@ -49,6 +49,11 @@ class NetworkDefinition:
         for name in filter(None, (self.source, self.weights)):
             if "/" in name or "\\" in name or name in (".", "..", DOCUMENT):
                 raise InvalidModelError(f"a network's files lie beside its {DOCUMENT}, and {name!r} does not")
+            if not name.isprintable():
+                # Surrogates too: such a name fits neither JSON nor SQL.
+                raise InvalidModelError(
+                    f"the name {name!r} holds characters that can not be printed", hint="Rename the file."
+                )
 
     def as_json(self) -> dict[str, Any]:
         """The document."""

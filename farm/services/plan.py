@@ -14,7 +14,8 @@ from farm.domain.model_formats import why_not_format
 from farm.domain.option_releases import where_it_is
 from farm.domain.option_rules import why_options_can_not
 from farm.domain.precisions import PRECISIONS, is_quantized, why_device_can_not
-from farm.domain.profiles import profile_at_batch, profiles_from_wishes, usual_batches
+from farm.domain.profile_shapes import usual_batches
+from farm.domain.profiles import profile_at_batch, profiles_from_wishes
 from farm.domain.specs import BuildSpec
 from farm.domain.suggestions import did_you_mean
 from farm.services.targets import resolve_targets
@@ -130,7 +131,13 @@ def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -
                 or why_not_calibrated(toolchain, precision, model, request.calibration)
                 or why_options_can_not(toolchain.id, precision, options[toolchain.id], request.builds)
                 or toolchain.why_not_builds(request.builds)
-                or why_not_io_formats(toolchain, model, precision, io_formats)
+                or why_not_io_formats(
+                    toolchain,
+                    model,
+                    precision,
+                    io_formats,
+                    is_calibrated=is_calibrated(precision, model, request.calibration),
+                )
                 or toolchain.why_not_plugins(request.plugins)
             )
             if reason:

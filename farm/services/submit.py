@@ -103,7 +103,8 @@ def _submit(database: Database, model: Model, plan: Plan, order: SubmitOrder) ->
             user=order.user,
             tags=order.tags,
             cells=[answer.cell for answer in answers],
-            request=_summary(name, plan, request) | ({"samples": dict(order.samples)} if order.samples else {}),
+            request=_summary(name, plan, request)
+            | ({"samples": dict(order.samples)} if order.samples else {}),
         )
         transaction.jobs.add_follow_ups(
             [
@@ -291,4 +292,6 @@ def _summary(name: ModelName, plan: Plan, request: JobRequest) -> dict[str, obje
         "refused": [list(pair) for pair in plan.refused],
         "batches": list(plan.batches),
         "inputs_sha256": request.verification.inputs_sha256,
+        **({"builds": request.builds} if request.builds > 1 else {}),
+        **({"rebuild_by": request.rebuild_by} if request.is_rebuild else {}),
     }

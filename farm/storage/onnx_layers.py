@@ -5,6 +5,7 @@ This module imports `onnx`: import it late.
 
 from __future__ import annotations
 
+import re
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,11 @@ _DTYPES: dict[int, str] = {
     TensorProto.FLOAT8E4M3FN: "fp8", TensorProto.FLOAT8E4M3FNUZ: "fp8", TensorProto.FLOAT8E5M2: "fp8",
     TensorProto.FLOAT8E5M2FNUZ: "fp8",
 }  # fmt: skip
-#: ONNX Runtime names a node that computes in blocks of channels after the tensor that it takes the place of.
-_BLOCKED = "_nchwc"
-_REORDERS = ("ReorderInput", "ReorderOutput")
+#: What ONNX Runtime puts behind the names of nodes and tensors: of blocks of channels, of quantization, of a second one.
+_ENDINGS = re.compile(r"(_nchwc|_QuantizeLinear_Output|_quant|_quantized|_token_\d+)+$")
+_CONVERSIONS = ("ReorderInput", "ReorderOutput", "QuantizeLinear", "DequantizeLinear", "Transpose", "Cast")
+#: What is fused into what it follows.
+_ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Elu")
 #: Weights are told from shapes and axes by their type.
 _WEIGHT_DTYPES = ("fp64", "fp32", "fp16", "bf16", "fp8", "int8", "uint8", "int4")
 
@@ -79,24 +82,32 @@ class _Tensors:
             self._note(info.name, kind.elem_type, tuple(dims) if kind.HasField("shape") else None)
 
     def layer(self, node: NodeProto, nodes: tuple[str, ...]) -> Layer:
-        """A node as a layer; what it writes is of its inputs' type where nobody says another."""
+        """A node as a layer; what it writes is of its first input's type where nobody says another."""
         inputs = [self._tensor(name) for name in node.input if name and name not in self.constants]
         weights = [self.constants[name] for name in node.input if name in self.constants]
-        of_weights = [_DTYPES.get(tensor.data_type, "") for tensor in weights]
-        words = [word for word in of_weights if word in _WEIGHT_DTYPES] + [tensor.dtype for tensor in inputs]
-        precision = next(filter(None, words), "")
         for name in filter(None, node.output):
-            if not self._tensor(name).dtype and precision:
-                self._known[name] = LayerTensor(name, precision, "", self._tensor(name).shape)
+            if not self._tensor(name).dtype:
+                self._known[name] = LayerTensor(
+                    name, self._written(node, inputs), "", self._tensor(name).shape
+                )
         return Layer(
             name=node.name or node.output[0],
             type=f"{node.domain}::{node.op_type}" if node.domain else node.op_type,
-            precision=precision,
+            precision=_precision(weights, inputs),
             inputs=tuple(inputs),
             outputs=tuple(self._tensor(name) for name in node.output if name),
             weights_bytes=sum(filter(None, (self._bytes(tensor) for tensor in weights))),
             nodes=nodes,
         )
+
+    def _written(self, node: NodeProto, inputs: list[LayerTensor]) -> str:
+        """The type of what a node writes: of what its conversion says, else of what it reads."""
+        if node.op_type == "Cast":
+            return next((_DTYPES.get(item.i, "") for item in node.attribute if item.name == "to"), "")
+        place = {"QuantizeLinear": 2, "DequantizeLinear": 1}.get(node.op_type)
+        if place is not None and len(node.input) > place and node.input[place] in self.constants:
+            return _DTYPES.get(self.constants[node.input[place]].data_type, "")
+        return inputs[0].dtype if inputs else ""
 
     def io(self, name: str, mode: str) -> IoTensor:
         """An input or output of the graph."""
@@ -134,6 +145,14 @@ def _without_weights(model: ModelProto) -> ModelProto:
     return light
 
 
+def _precision(weights: list[TensorProto], inputs: list[LayerTensor]) -> str:
+    """Of the largest weights; scales and zero points are single values."""
+    large = [tensor for tensor in weights if element_count(tensor) > 1]
+    words = [_DTYPES.get(tensor.data_type, "") for tensor in sorted(large, key=element_count, reverse=True)]
+    words = [word for word in words if word in _WEIGHT_DTYPES] + [tensor.dtype for tensor in inputs]
+    return next(filter(None, words), "")
+
+
 def _name(node: NodeProto) -> tuple[str, ...]:
     return (node.name or node.output[0],)
 
@@ -141,18 +160,15 @@ def _name(node: NodeProto) -> tuple[str, ...]:
 def _nodes_by_layer(engine: GraphProto, model: GraphProto) -> dict[int, tuple[str, ...]]:
     """For the place of every layer the nodes of the model that it computes.
 
-    Where a layer writes a tensor of the model, the node of that tensor is its own; a node whose tensor nobody writes
-    any more was fused into, or folded into, the layer of its first reader.
+    ONNX Runtime keeps the name of a node or of the tensor that it writes, with endings of its own. A node that
+    nobody is named after was fused: an activation into what it follows, anything else into its first reader.
     """
     makers = {name: place for place, node in enumerate(model.node) for name in node.output if name}
-    owner: dict[int, int] = {}
-    for is_blocked in (True, False):
-        for place, node in enumerate(engine.node):
-            if node.name.endswith(_BLOCKED) is is_blocked and node.op_type not in _REORDERS:
-                written = [node.name.removesuffix(_BLOCKED)] if is_blocked else list(node.output)
-                for name in written:
-                    if name in makers:
-                        owner.setdefault(makers[name], place)
+    owner = _named_after(engine, model, makers)
+    for place, node in enumerate(model.node):
+        before = makers.get(node.input[0]) if node.input else None
+        if place not in owner and node.op_type in _ACTIVATIONS and before in owner:
+            owner[place] = owner[before]
     readers: dict[int, list[int]] = {}
     for place, node in enumerate(model.node):
         for name in node.input:
@@ -169,3 +185,25 @@ def _nodes_by_layer(engine: GraphProto, model: GraphProto) -> dict[int, tuple[st
         if place in owner:
             found[owner[place]] += _name(node)
     return found
+
+
+def _named_after(engine: GraphProto, model: GraphProto, makers: dict[str, int]) -> dict[int, int]:
+    """Layers by the place of the node whose name, or whose tensor's name, they bear or write."""
+    by_name = {node.name: place for place, node in enumerate(model.node) if node.name}
+    owner: dict[int, int] = {}
+    for place, node in enumerate(engine.node):
+        plain = _ENDINGS.sub("", node.name)
+        found = by_name.get(plain, makers.get(plain) if plain else None)
+        if found is not None and _may_be(node, model.node[found]):
+            owner.setdefault(found, place)
+    for place, node in enumerate(engine.node):
+        for name in node.output:
+            found = makers.get(name, makers.get(_ENDINGS.sub("", name)))
+            if found is not None and _may_be(node, model.node[found]):
+                owner.setdefault(found, place)
+    return owner
+
+
+def _may_be(layer: NodeProto, node: NodeProto) -> bool:
+    """What the optimizer adds to convert bears names of the model and computes nothing of it."""
+    return layer.op_type == node.op_type or layer.op_type not in _CONVERSIONS

@@ -119,6 +119,8 @@ class SqlFiling:
                 _is_rebuilt(outcome) if job.request.is_rebuild else false(),
             )
             made = _made(job, attempt, outcome.engine, outcome)
+            # Of one key it is one, and no worker may change it.
+            del made["precision"]
             if outcome.layer_information is None:
                 # The filed engine may have won against its rebuilds: it goes on with what it told of its layers.
                 has_same_bytes = engines.c.artifact_sha256 == outcome.engine.sha256

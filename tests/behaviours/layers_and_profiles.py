@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from farm.domain.benchmarks import BenchmarkSpec
 from tests.behaviours.given import OnAFarm, given_a_finished_job, given_a_queued_job
-from tests.factories import a_benchmark_request, a_build_spec, a_digest, an_outcome
+from tests.factories import a_benchmark_request, a_build_spec, a_digest, a_job_request, an_outcome
 
 if TYPE_CHECKING:
     from farm.domain.filing import Engine
@@ -55,6 +55,12 @@ class LayersAndProfilesBehaviour(OnAFarm):
         given_a_finished_job(database, outcome=unsigned)
         given_a_finished_job(database, outcome=an_outcome(engine="anew"))
         assert (filed(database).digest, filed(database).layer_information) == (a_digest("anew"), None)
+
+    def test_an_engine_that_won_against_its_rebuilds_keeps_its_layers(self, database: Database) -> None:
+        given_a_finished_job(database, outcome=an_outcome(layer_information=a_digest("layers")))
+        rebuild = a_job_request(rebuild_by="ada", builds=3)
+        given_a_finished_job(database, request=rebuild, outcome=an_outcome())
+        assert filed(database).layer_information == a_digest("layers")
 
     def test_the_times_of_layers_are_filed_with_the_run(self, database: Database) -> None:
         given_a_finished_job(database)

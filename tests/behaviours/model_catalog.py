@@ -118,6 +118,13 @@ class ModelCatalogBehaviour:
             transaction.models.named("resnet@7")
         assert "1 version" in caught.value.hint
 
+    @pytest.mark.parametrize("model_format", ["onnx", "network", "pt2"])
+    def test_a_model_keeps_its_format(self, database: Database, model_format: str) -> None:
+        model = a_model(model_format, format=model_format)
+        given_a_model(database, model, "net")
+        with database.reading() as transaction:
+            assert transaction.models.get(model.digest.sha256) == model
+
     def test_a_version_that_is_no_number_is_refused(self, database: Database) -> None:
         given_a_model(database, a_model(), "resnet")
         with database.reading() as transaction, pytest.raises(InvalidRequestError):

@@ -82,7 +82,11 @@ class InMemoryEngineFiles:
             engine = self._new_engine(job, outcome, outcome.engine)
             retired = self._of(job.spec)
             if retired is not None:
+                told = outcome.layer_information
+                if told is None and retired.digest == engine.digest:
+                    told = retired.layer_information
                 engine = replace(engine, id=retired.id, runs=retired.runs, pinned_at=retired.pinned_at)
+                engine = replace(engine, layer_information=told)
         if outcome.engine is not None:
             self.add_artifact(outcome.engine, "engine")
         if outcome.layer_information is not None:

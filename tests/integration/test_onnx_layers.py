@@ -47,6 +47,26 @@ def optimized(model: Path, level: ort.GraphOptimizationLevel) -> Path:
     return model.with_name("engine")
 
 
+def quantized(model: Path, folder: Path) -> Path:
+    """The model with Q/DQ nodes, calibrated with noise."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Noise(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+        def __init__(self) -> None:
+            self._left = iter(np.random.default_rng(1).standard_normal((4, 1, 3, 8, 8)).astype(np.float32))
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            sample = next(self._left, None)
+            return None if sample is None else {"x": sample}
+
+    path = folder / "quantized.onnx"
+    quantize_static(
+        model, path, Noise(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )  # fmt: skip
+    return path
+
+
 @pytest.mark.parametrize(
     "level", ["ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL"]
 )
@@ -64,6 +84,21 @@ def test_fused_nodes_are_in_the_layer_that_took_them_in(model: Path) -> None:
     assert told is not None
     assert ("conv0", "relu0") in [layer.nodes for layer in told.layers]
     assert "com.microsoft::FusedConv" in told.types()
+
+
+def test_a_quantized_layer_computes_in_the_type_of_its_weights_not_of_its_scales(
+    model: Path, tmp_path: Path
+) -> None:
+    engine = optimized(quantized(model, tmp_path), ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+    told = read_onnx_layers(engine, model.read_bytes())
+    assert told is not None
+    convolutions = [layer for layer in told.layers if layer.type.endswith("QLinearConv")]
+    assert [layer.precision for layer in convolutions] == ["int8", "int8"]
+    assert [layer.nodes for layer in convolutions] == [("conv0", "relu0"), ("conv1", "relu1")]
+    assert {layer.outputs[0].dtype for layer in convolutions} <= {"int8", "uint8"}
+    conversions = [layer for layer in told.layers if layer.type in ("QuantizeLinear", "DequantizeLinear")]
+    assert conversions
+    assert all(layer.nodes == () for layer in conversions)
 
 
 def test_layers_have_types_precisions_and_weights(model: Path) -> None:

@@ -143,6 +143,7 @@ def test_a_filed_engine_contends_with_more_builds_and_stays_if_it_is_the_fastest
         ("filed", True),
     ]
     assert (engine.precision_note, engine.layers) == (before.precision_note, before.layers)
+    assert engine.build_s == pytest.approx(before.build_s, abs=1e-5)
     assert len(engine.own_runs) == 2
 
 

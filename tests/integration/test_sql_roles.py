@@ -229,6 +229,17 @@ def test_a_worker_files_what_it_calibrated_and_lends_it(roles: Roles) -> None:
     assert cache.lent == 1
 
 
+def test_a_worker_puts_a_rebuilt_engine_in_the_place_of_the_filed_one(roles: Roles) -> None:
+    roles.place.fake.does("variant")
+    with roles.worker():
+        for wishes in ({}, {"rebuild_by": "ada"}):
+            (job_id,) = roles.user.submit(**wishes)
+            roles.user.succeeded(job_id)
+    (engine,) = roles.user.engines()
+    assert engine.job_id == job_id
+    assert engine.details["rebuild"]["by"] == "ada"
+
+
 def test_a_submitter_cancels_what_waits_and_what_runs_and_tries_it_again(roles: Roles) -> None:
     roles.place.fake.does("wait", "build")
     with roles.worker():

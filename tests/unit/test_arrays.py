@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from farm.domain.errors import InvalidSpecError
 from farm.domain.models import Tensor
 from tests.factories import a_tensor
-from workers.arrays import check_inputs, random_inputs, read_arrays, run_in_chunks
+from workers.arrays import check_inputs, random_inputs, read_arrays, run_in_chunks, with_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,6 +130,42 @@ def test_a_scalar_goes_along_with_every_chunk() -> None:
     scalar = np.array(1, np.float32)
     outputs = run_in_chunks(engine.infer, {"x": floats(5, 2), "s": scalar}, {"x": (2, 2), "s": ()})
     np.testing.assert_array_equal(outputs["y"], 2 * floats(5, 2) + 1)
+
+
+def test_an_input_that_holds_a_shape_goes_whole_into_every_chunk() -> None:
+    seen = []
+
+    def infer(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        seen.append((len(inputs["x"]), inputs["size"].tolist()))
+        return {"y": inputs["x"]}
+
+    size = np.array([3, 4], np.int64)
+    shapes = {"x": (2, 2), "size": (2,)}
+    outputs = run_in_chunks(infer, {"x": floats(5, 2), "size": size}, shapes, whole={"size": (3, 4)})
+    np.testing.assert_array_equal(outputs["y"], floats(5, 2))
+    assert seen == [(2, [3, 4])] * 3
+
+
+def test_inputs_that_are_not_given_have_the_values_of_the_profile() -> None:
+    tensors = [X, Tensor("size", "int64", (2,)), Tensor("k", "int32", ())]
+    made = with_values({"x": floats(1, 2)}, {"size": (3, 4), "k": (7,)}, tensors)
+    assert (made["size"].dtype, made["size"].tolist()) == (np.int64, [3, 4])
+    assert (made["k"].dtype, made["k"].shape, int(made["k"])) == (np.int32, (), 7)
+    given = {"size": np.array([9, 9], np.int64)}
+    assert with_values(given, {"size": (3, 4)}, tensors)["size"].tolist() == [9, 9]
+
+
+def test_an_engine_may_have_other_types_than_the_arrays() -> None:
+    arrays = {"x": np.zeros((1, 2), np.float64)}
+    assert check_inputs(arrays, [X], any_type=True)["x"] is arrays["x"]
+    with pytest.raises(InvalidSpecError, match="1x3, which does not fit"):
+        check_inputs({"x": np.zeros((1, 3))}, [X], any_type=True)
+
+
+def test_samples_that_fill_no_fixed_batch_are_told_how_many_there_must_be() -> None:
+    with pytest.raises(InvalidSpecError) as caught:
+        check_inputs({"x": floats(6, 2)}, [a_tensor("x", (4, 2))])
+    assert "fixed at 4: give a multiple" in caught.value.hint
 
 
 def test_inputs_that_are_one_call_or_share_no_batch_run_once() -> None:

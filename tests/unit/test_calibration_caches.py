@@ -64,6 +64,7 @@ def test_builds_that_measure_the_same_share_it(same: dict[str, Any]) -> None:
         {"builder_config": {"calibration_algorithm": "MINMAX_CALIBRATION"}},
         {"target": a_target(toolchain=a_toolchain_id(version="8.6.1"))},
         {"plugins": (a_digest("plugin").sha256,)},
+        {"io_formats": {"input": "int8:chw"}},
     ],
     ids=lambda other: next(iter(other)),
 )

@@ -15,6 +15,7 @@ from farm.domain.benchmarks import BenchmarkSpec
 from farm.domain.jobs import Failure, FailureClass
 from farm.domain.shapes import ShapeRange
 from tests.factories import a_measurement, an_accuracy
+from workers.child.build_series import BuildSeries, seconds_of_kept
 from workers.child.reference_request import (
     ReferenceRequest,
     reference_request_as_json,
@@ -63,8 +64,16 @@ BUILDS = st.builds(
         cache_out=st.none() | PATHS,
     ),
 )
+SERIES = st.builds(
+    BuildSeries,
+    count=st.integers(2, 9),
+    filed_path=st.none() | PATHS,
+    filed_output=st.none() | st.just(BuildOutput(precision_note="TF32", layers=3, details={"plan_bytes": 7})),
+    filed_s=st.none() | st.floats(0, 9),
+)
 REQUESTS = st.builds(
     AttemptRequest,
+    series=st.none() | SERIES,
     toolchain=st.text(max_size=5),
     toolchain_version=st.text(max_size=5),
     engine_path=st.just(ENGINE),
@@ -90,7 +99,12 @@ def test_a_request_for_an_attempt_comes_out_as_it_went_in(request: AttemptReques
     assert attempt_request_from_json(through_json(attempt_request_as_json(request))) == request
 
 
-@given(st.builds(ReferenceRequest, PATHS, PATHS, st.booleans(), SHAPES, st.integers(0), PATHS, SHAPES))
+FURTHER = st.lists(st.tuples(SHAPES, SHAPES), max_size=2).map(tuple)
+
+
+@given(
+    st.builds(ReferenceRequest, PATHS, PATHS, st.booleans(), SHAPES, st.integers(0), PATHS, SHAPES, FURTHER)
+)
 def test_a_request_for_a_reference_comes_out_as_it_went_in(request: ReferenceRequest) -> None:
     assert reference_request_from_json(through_json(reference_request_as_json(request))) == request
 
@@ -126,3 +140,17 @@ def test_a_document_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("builds", "seconds"),
+    [
+        ([], 9.0),
+        ([{"build_s": 2.0, "kept": False}, {"build_s": 3.0, "kept": True}], 3.0),
+        ([{"build_s": None, "kept": True}, {"build_s": 3.0, "kept": False}], 9.0),
+    ],
+    ids=["one build", "of several", "nobody knows"],
+)
+def test_the_seconds_of_a_build_are_those_of_the_kept_one(builds: list[Any], seconds: float) -> None:
+    assert seconds_of_kept(BuildOutput(details={"builds": builds}), 9.0) == seconds
+    assert seconds_of_kept(None, None) is None

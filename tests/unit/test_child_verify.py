@@ -89,3 +89,14 @@ def test_an_output_of_another_shape_is_an_inaccuracy(tmp_path: Path) -> None:
 def test_inputs_that_do_not_fit_the_engine_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpecError, match="'w' that is no input"):
         verify(Engine(lambda x: {"y": x}), request(tmp_path, w=INPUTS), silent)
+
+
+def test_every_further_profile_is_compared_under_its_number(tmp_path: Path) -> None:
+    wanted = request(tmp_path)
+    for number, factor in ((2, 1), (3, 2)):
+        np.savez(tmp_path / f"inputs-{number}.npz", x=INPUTS)
+        np.savez(tmp_path / f"outputs-{number}.npz", y=factor * INPUTS)
+    found = verify(Engine(lambda x: {"y": x}), wanted, silent)
+    errors = {output.name: output.max_abs_error for output in found.outputs}
+    assert errors == {"y": 0.0, "y (profile 2)": 0.0, "y (profile 3)": 9.0}
+    assert found.worst.name == "y (profile 3)"

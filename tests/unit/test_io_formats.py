@@ -118,15 +118,22 @@ def test_formats_that_do_not_fit_the_model_are_refused(text: str, complaint: str
         (a_toolchain(io_formats=("chw",), io_types=("fp16",)), "image:bf16", "has no bf16 inputs or outputs"),
         (TEN, "image:fp16:dla_linear", "read by a DLA alone"),
         (TEN, "image:int8:chw32", "needs the scales of an INT8 build"),
+        (TEN, "image:uint8:hwc", "'image' is fp32, and uint8 holds other values: put a Cast into the model"),
+        (TEN, "image:int32", "holds other values"),
+        (TEN, "in:0:bool", "holds other values"),
+        (TEN, "in:0:fp32", "'in:0' is int64, and fp32 holds other values"),
+        (TEN, "in:0:int32", ""),
     ],
 )
 def test_a_toolchain_that_can_not_says_why(toolchain: Any, text: str, reason: str) -> None:
     wanted = canonical_io_formats(MODEL, parse_io_formats(text))
-    found = why_not_io_formats(toolchain, MODEL, "fp16", wanted)
+    found = why_not_io_formats(toolchain, MODEL, "fp16", wanted, is_calibrated=False)
     assert reason in found
     assert bool(found) == bool(reason)
 
 
-def test_int8_is_for_int8_builds() -> None:
+def test_int8_of_floats_is_for_calibrated_builds() -> None:
     wanted = canonical_io_formats(MODEL, parse_io_formats("image:int8:chw32"))
-    assert why_not_io_formats(TEN, MODEL, "int8+fp16", wanted) == ""
+    assert why_not_io_formats(TEN, MODEL, "int8+fp16", wanted, is_calibrated=True) == ""
+    found = why_not_io_formats(TEN, MODEL, "int8", wanted, is_calibrated=False)
+    assert "needs the scales of a calibration, and the model has Q/DQ nodes" in found

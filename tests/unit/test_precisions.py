@@ -143,6 +143,8 @@ def test_turing_multiplies_no_matrices_in_fp32_on_tensorrt_rtx(precision: str, n
     assert why_model_can_not(RTX, turing, nearest, model) == ""
     assert why_model_can_not(RTX, turing, precision, a_model()) == "", "convolutions alone are built"
     assert why_model_can_not(RTX, DeviceType.any_of("8.0"), precision, model) == ""
+    casting = replace(model, operators={**model.operators, "Cast": 1})
+    assert why_model_can_not(RTX, turing, precision, casting) == "", "its products may be in FP16 already"
     assert why_model_can_not(tensorrt("10.16.1"), gpu("7.5"), precision, model) == ""
 
 

@@ -9,14 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm.domain.errors import InvalidSpecError
-from farm.domain.profiles import (
-    opt_shapes_of,
-    profile_at_batch,
-    profile_for_samples,
-    profiles_from_wishes,
-    shapes_at_batch,
-    usual_batches,
-)
+from farm.domain.profile_shapes import opt_shapes_of, profile_for_samples, usual_batches
+from farm.domain.profiles import profile_at_batch, profiles_from_wishes, shapes_at_batch
 from farm.domain.shapes import ShapeRange
 from tests.factories import a_model, a_shape_range, a_tensor
 

@@ -340,7 +340,7 @@ def test_what_somebody_queues_between_looking_and_adding_is_shared(database: InM
             return early()
 
     with database.reading() as transaction:
-        spans = {f"{b}_shapes": {"input": (n, 3, 8, 8)} for b, n in [("min", 1), ("opt", 8), ("max", 32)]}
+        spans = {f"{b}_shapes": ({"input": (n, 3, 8, 8)},) for b, n in [("min", 1), ("opt", 8), ("max", 32)]}
         plan = plan_builds(
             transaction, a_model(), BuildRequest(precisions=("fp32",), batches=(1, 8), **spans)
         )

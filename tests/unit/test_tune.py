@@ -196,7 +196,7 @@ def test_more_and_more_layers_are_kept_each_with_all_its_nodes() -> None:
         ("conv0", "conv1", "relu0", "relu1"),
         tuple(sorted(name for layer in names[:4] for name in layer)),
     ]
-    assert SHARES == tuple(sorted(SHARES))
+    assert tuple(sorted(SHARES)) == SHARES
 
 
 @pytest.mark.parametrize(

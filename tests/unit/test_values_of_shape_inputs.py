@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farm.domain.errors import InvalidSpecError
-from farm.domain.profiles import (
-    opt_values_of,
-    profiles_from_wishes,
-    shape_ranges,
-    shapes_at_batch,
-    usual_batches,
-)
+from farm.domain.profile_shapes import opt_values_of, shape_ranges, usual_batches
+from farm.domain.profiles import profiles_from_wishes, shapes_at_batch
 from farm.domain.shapes import ShapeRange
 from tests.factories import a_model, a_tensor
 

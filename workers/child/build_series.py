@@ -22,11 +22,13 @@ class BuildSeries:
         count: how many builds.
         filed_path: the engine that is filed under the key, as one more contender; none if there is none.
         filed_output: the facts of its build.
+        filed_s: seconds that its build took.
     """
 
     count: int
     filed_path: Optional[Path] = None
     filed_output: Optional[BuildOutput] = None
+    filed_s: Optional[float] = None
 
     def as_json(self) -> dict[str, Any]:
         """The form in JSON."""
@@ -35,6 +37,7 @@ class BuildSeries:
             "count": self.count,
             "filed_path": None if self.filed_path is None else str(self.filed_path),
             "filed_output": output and {**vars(output), "details": dict(output.details)},
+            "filed_s": self.filed_s,
         }
 
     @classmethod
@@ -42,7 +45,10 @@ class BuildSeries:
         """The inverse of `as_json`."""
         path, output = value["filed_path"], value["filed_output"]
         return cls(
-            value["count"], None if path is None else Path(path), BuildOutput(**output) if output else None
+            value["count"],
+            None if path is None else Path(path),
+            BuildOutput(**output) if output else None,
+            value["filed_s"],
         )
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from farm.domain.io_formats import IO_SCALES
 
 if TYPE_CHECKING:
     from workers.child.requests import AttemptRequest
-    from workers.toolchains.toolchain import BuildOutput, LoadedEngine, Toolchain
+    from workers.toolchains.toolchain import (
+        BuildOutput,
+        LoadedEngine,
+        LoadsPlugins,
+        TakesScales,
+        Toolchain,
+    )
 
 
 def load_engine(toolchain: Toolchain, request: AttemptRequest, built: BuildOutput | None) -> LoadedEngine:
@@ -24,11 +30,10 @@ def load_engine(toolchain: Toolchain, request: AttemptRequest, built: BuildOutpu
         BuildError: the file is not an engine of this version for this device.
         DeviceUnavailableError: there is no such device here.
     """
-    load_plugins = getattr(toolchain, "load_plugins", None)
-    if load_plugins is not None:
-        load_plugins(request.plugin_paths, request.engine_path)
+    if hasattr(toolchain, "load_plugins"):
+        cast("LoadsPlugins", toolchain).load_plugins(request.plugin_paths, request.engine_path)
     engine = toolchain.load(request.engine_path)
     scales = (built.details if built else {}).get(IO_SCALES) or request.io_scales
     if scales and hasattr(engine, "use_scales"):
-        cast("Any", engine).use_scales(scales)
+        cast("TakesScales", engine).use_scales(scales)
     return engine

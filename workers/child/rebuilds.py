@@ -18,6 +18,7 @@ from farm.domain.medians import medians_ms, overall_ms
 from workers.child.benchmark import time_engine
 from workers.child.build_series import FILED
 from workers.child.loading import load_engine
+from workers.child.profile import profile_engine
 from workers.child.requests import AttemptRequest, AttemptResult
 from workers.child.verify import verify
 
@@ -78,7 +79,8 @@ def build_and_choose(toolchain: Toolchain, request: AttemptRequest, events: Even
     if series.filed_path is not None:
         filed = replace(_own_files(request, FILED), engine_path=series.filed_path)
         sha256 = digest_of_file(series.filed_path).sha256
-        contenders.append(_Contender(FILED, "the filed engine", filed, series.filed_output, sha256=sha256))
+        contender = _Contender(FILED, "the filed engine", filed, series.filed_output, series.filed_s, sha256)
+        contenders.append(contender)
 
     def go_through(phase: Phase, step: Callable[[_Contender, _Told], None]) -> None:
         alive = [contender for contender in contenders if contender.error is None]
@@ -104,6 +106,11 @@ def build_and_choose(toolchain: Toolchain, request: AttemptRequest, events: Even
     # Of equals the first: a filed engine gives way to one that is as fast.
     kept = min(left, key=lambda contender: contender.overall_ms)
     output = _keep(kept, request)
+    if request.benchmark is not None and request.benchmark.profile:
+        # Of the kept one alone: the others are gone with their layers.
+        begin = time.perf_counter()
+        _profile(toolchain, request, output, events)
+        seconds[Phase.BENCHMARK.value] += time.perf_counter() - begin
     builds = [contender.as_json(kept=contender is kept) for contender in contenders]
     return AttemptResult(
         build=replace(output, details={**output.details, "builds": builds}),
@@ -173,6 +180,14 @@ def _time(toolchain: Toolchain, contender: _Contender, told: _Told) -> None:
     engine = load_engine(toolchain, contender.request, contender.output)
     try:
         contender.measurements = tuple(time_engine(engine, contender.request, told))
+    finally:
+        engine.close()
+
+
+def _profile(toolchain: Toolchain, request: AttemptRequest, output: BuildOutput, events: EventStream) -> None:
+    engine = load_engine(toolchain, request, output)
+    try:
+        profile_engine(engine, request, events.progress)
     finally:
         engine.close()
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
 from workers.arrays import check_inputs, random_inputs, read_arrays, run_in_chunks, with_values
+from workers.child.reference_request import further_path
 from workers.toolchains import load_toolchain
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from farm.domain.shapes import Shape
     from workers.child.reference_request import ReferenceRequest
     from workers.toolchains.toolchain import LoadedEngine
 
@@ -29,20 +33,38 @@ def compute_reference(request: ReferenceRequest) -> str:
     engine, name = _runner(request.model_path)
     try:
         if request.make_inputs:
-            drawn = [tensor for tensor in engine.inputs if tensor.name not in request.values]
-            arrays = random_inputs(drawn, request.shapes, request.seed)
-            arrays = with_values(arrays, request.values, engine.inputs)
-            with request.inputs_path.open("wb") as stream:
-                np.savez(stream, **arrays)  # type: ignore[arg-type]
+            arrays = _made(engine, request.shapes, request.values, request.seed, request.inputs_path)
         else:
             given = with_values(read_arrays(request.inputs_path), request.values, engine.inputs)
             arrays = check_inputs(given, engine.inputs)
         outputs = run_in_chunks(engine.infer, arrays, request.shapes, whole=request.values)
+        _write(request.outputs_path, outputs)
+        for number, (shapes, values) in enumerate(request.further, start=2):
+            inputs_path = further_path(request.inputs_path, number)
+            arrays = _made(engine, shapes, values, request.seed, inputs_path)
+            _write(further_path(request.outputs_path, number), engine.infer(arrays))
     finally:
         engine.close()
-    with request.outputs_path.open("wb") as stream:
-        np.savez(stream, **outputs)  # type: ignore[arg-type]
     return name
+
+
+def _made(
+    engine: LoadedEngine,
+    shapes: Mapping[str, Shape],
+    values: Mapping[str, Shape],
+    seed: int,
+    path: Path,
+) -> dict[str, NDArray[Any]]:
+    """Random inputs, written to a file."""
+    drawn = [tensor for tensor in engine.inputs if tensor.name not in values]
+    arrays = with_values(random_inputs(drawn, shapes, seed), values, engine.inputs)
+    _write(path, arrays)
+    return arrays
+
+
+def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    with path.open("wb") as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
 
 
 def _runner(model_path: Path) -> tuple[LoadedEngine, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping, Tuple
 
 if TYPE_CHECKING:
     from farm.domain.shapes import Shape
@@ -22,6 +22,8 @@ class ReferenceRequest:
         seed: of the random inputs.
         outputs_path: where to write the outputs, an array per output.
         values: what inputs that hold a shape are fed with, where they are not given.
+        further: shapes and values of one more call each, on random inputs: the engine's other optimization profiles.
+            Their files are named by `further_path`.
     """
 
     model_path: Path
@@ -31,6 +33,12 @@ class ReferenceRequest:
     seed: int
     outputs_path: Path
     values: Mapping[str, Shape] = field(default_factory=dict)
+    further: Tuple[Tuple[Mapping[str, Shape], Mapping[str, Shape]], ...] = ()
+
+
+def further_path(path: Path, profile: int) -> Path:
+    """The file beside another one for an optimization profile: `inputs-2.npz` for the second."""
+    return path.with_name(f"{path.stem}-{profile}{path.suffix}")
 
 
 def reference_request_as_json(request: ReferenceRequest) -> dict[str, Any]:
@@ -44,6 +52,7 @@ def reference_request_as_json(request: ReferenceRequest) -> dict[str, Any]:
         "seed": request.seed,
         "outputs_path": str(request.outputs_path),
         "values": shapes_as_json(request.values),
+        "further": [[shapes_as_json(shapes), shapes_as_json(values)] for shapes, values in request.further],
     }
 
 
@@ -57,6 +66,7 @@ def reference_request_from_json(value: Mapping[str, Any]) -> ReferenceRequest:
         value["seed"],
         Path(value["outputs_path"]),
         shapes_from_json(value["values"]),
+        tuple((shapes_from_json(shapes), shapes_from_json(values)) for shapes, values in value["further"]),
     )
 
 

@@ -38,6 +38,8 @@ def load_model(source: Source, weights: Path | None, seed: int) -> Any:
         if source.kind is SourceKind.SCRIPT
         else _made(torch, source, _looked_up(source))
     )
+    # What torch.compile wraps is what is exported.
+    model = getattr(model, "_orig_mod", model)
     if weights is not None:
         load_weights(torch, model, weights)
     return model.to("cpu").eval()
@@ -80,10 +82,21 @@ def _looked_up(source: Source) -> Any:
         try:
             found = getattr(found, part)
         except AttributeError as error:
-            hint = did_you_mean(part, [name for name in vars(found) if not name.startswith("_")])
-            raise InvalidRequestError(f"{done} has no {part!r}", hint=hint) from error
+            raise InvalidRequestError(
+                f"{done} has no {part!r}", hint=did_you_mean(part, _own_names(found))
+            ) from error
         done = f"{done}:{part}"
     return found
+
+
+def _own_names(found: Any) -> list[str]:
+    """What is defined there, and not imported from elsewhere."""
+    home = getattr(found, "__module__", None) or getattr(found, "__name__", None)
+    return [
+        name
+        for name, value in vars(found).items()
+        if not name.startswith("_") and getattr(value, "__module__", home) == home
+    ]
 
 
 def _module(source: Source) -> Any:

@@ -62,8 +62,8 @@ def other_sizes(specs: Sequence[InputSpec]) -> Iterator[dict[str, int]]:
         symbol: [size for size in (way(now) for way in ways) if size > 0 and size not in (given[symbol], now)]
         for symbol, now in traced.items()
     }
-    for sizes in itertools.islice(itertools.product(*choices.values()), _MOST_COMBINATIONS):
-        yield dict(zip(choices, sizes, strict=True))
+    for combination in itertools.islice(itertools.product(*choices.values()), _MOST_COMBINATIONS):
+        yield dict(zip(choices, combination, strict=True))
     for symbol, sizes in choices.items():
         for size in sizes:
             yield {**traced, symbol: size}

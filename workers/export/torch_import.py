@@ -6,8 +6,8 @@ import contextlib
 import importlib
 import os
 import sys
-import tempfile
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import InvalidRequestError
@@ -46,33 +46,25 @@ def user_prints_aside() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[list[str]]:
-    """Keeps away what exporters write, from C++ too; it ends up in the list that this gives, as one text.
-
-    What they have to say is in what they raise. A person who needs all of it asks for the trace.
-    """
-    said: list[str] = []
-    with tempfile.TemporaryFile() as aside:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        kept = [os.dup(1), os.dup(2)]
-        with (
-            open(os.dup(aside.fileno()), "w", errors="replace") as text,  # noqa: PTH123
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
-            os.dup2(aside.fileno(), 1)
-            os.dup2(aside.fileno(), 2)
-            try:
-                with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
-                    yield said
-            finally:
-                text.flush()
-                for number, saved in zip((1, 2), kept, strict=True):
-                    os.dup2(saved, number)
-                    os.close(saved)
-        aside.seek(0)
-        said.append(aside.read().decode(errors="replace"))
+def quiet() -> Iterator[None]:
+    """Keeps away what exporters write and warn of, from C++ too: what they have to say is in what they raise."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with Path(os.devnull).open("w") as nowhere, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+                yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                # Loggers hold the streams themselves.
+                stream.flush()
+            for number, saved in zip((1, 2), kept, strict=True):
+                os.dup2(saved, number)
+                os.close(saved)
 
 
 def _one_line(error: BaseException) -> str:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Under which training scripts keep the state dict in a checkpoint.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
+#: What DataParallel and torch.compile put before every name.
+_PREFIXES = ("module.", "_orig_mod.")
 _SHOWN = 3
 
 
@@ -37,6 +39,9 @@ def load_weights(torch: Any, model: Any, path: Path) -> None:
             break
     if not isinstance(state, dict):
         raise InvalidRequestError(f"{path}: holds a {type(state).__name__}, not a state dict")
+    for prefix in _PREFIXES:
+        if state and all(str(name).startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
     _check(torch, path, model.state_dict(), state)
     model.load_state_dict(state)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Sequence
 
 from farm.domain.conversion import is_strongly_typed
-from farm.domain.errors import FarmError
+from farm.domain.errors import FarmError, InvalidSpecError
 from farm.domain.io_formats import IO_SCALES
 from farm.domain.model_formats import NETWORK, ONNX
 from farm.domain.targets import DeviceKind, ToolchainId
@@ -21,7 +21,6 @@ from workers.toolchains.trt_calibration import calibration_details, set_calibrat
 from workers.toolchains.trt_definition import fill_network
 from workers.toolchains.trt_io import (
     apply_io_formats,
-    int8_names,
     io_formats_of,
     io_types_of,
     scales_from_cache,
@@ -152,7 +151,11 @@ class TensorRtToolchain:
                 trt, builder, config, network, build.calibration, build.profiles, progress
             )
         # After the calibrator, which takes its samples in the model's own types.
-        apply_io_formats(trt, network, build.io_formats, log)
+        became_int8 = apply_io_formats(trt, network, build.io_formats, log)
+        if became_int8 and calibrator is None:
+            raise InvalidSpecError(
+                f"{became_int8[0]!r} as int8 needs the scales of a calibration, and this build is not calibrated"
+            )
         uses_cache = build.builder_config.get("timing_cache", True)
         cache_taken = uses_cache and offer_timing_cache(config, log, build.timing_cache_in)
         try:
@@ -174,7 +177,7 @@ class TensorRtToolchain:
             "plan_bytes": plan.nbytes,
             "timing_cache_taken": cache_taken,
             **calibration_details(calibrator),
-            **_scales_of(calibrator, build),
+            **_scales_of(calibrator, became_int8),
         }
         return BuildOutput(
             precision_note=", ".join(filter(None, [build.conversion or note, kept])),
@@ -229,9 +232,8 @@ class TensorRtToolchain:
         return load_engine(self._trt, log_of(self._trt), engine_path)
 
 
-def _scales_of(calibrator: Any, build: BuildInput) -> dict[str, Any]:
+def _scales_of(calibrator: Any, names: tuple[str, ...]) -> dict[str, Any]:
     """What one step of every int8 input and output is worth, where the model has another type there."""
-    names = int8_names(build.io_formats) if calibrator is not None else ()
     return {IO_SCALES: scales_from_cache(bytes(calibrator.cache), names)} if names else {}
 
 

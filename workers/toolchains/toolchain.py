@@ -215,6 +215,24 @@ class Refits(Protocol):
         """
 
 
+class LoadsPlugins(Protocol):
+    """What a toolchain can do that takes plugin libraries; the others leave it out."""
+
+    def load_plugins(self, paths: Sequence[Path], used_by: Path) -> None:
+        """Loads libraries into the process, in their order; the one at `used_by` is what needs them.
+
+        Raises:
+            InvalidSpecError: one does not load; has the loader's words.
+        """
+
+
+class TakesScales(Protocol):
+    """What an engine can do whose int8 inputs and outputs stand for floats; the others leave it out."""
+
+    def use_scales(self, scales: Mapping[str, float]) -> None:
+        """From now on the named tensors take and give floats; a scale is what one step is worth."""
+
+
 class MergesTimingCaches(Protocol):
     """What a toolchain can do whose builder has timing caches; the others leave it out."""
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Optional
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: As the calibrators call themselves in a cache's heading: `TRT-8600-EntropyCalibration2` (measured for 8.6.0's
-#: first two; the others by their classes' names).
+#: As the calibrators call themselves in a cache's heading: `TRT-8600-EntropyCalibration2` (the first two measured with
+#: 8.6.0). What `LEGACY_CALIBRATION` writes there nobody has seen: any name that is not another's.
 _NAMES = {
     "ENTROPY_CALIBRATION_2": "EntropyCalibration2",
     "MINMAX_CALIBRATION": "MinMaxCalibration",
     "ENTROPY_CALIBRATION": "EntropyCalibration",
-    "LEGACY_CALIBRATION": "LegacyCalibration",
 }
 _HEADING = re.compile(rb"TRT-(\d+)-(\w+)")
 
@@ -34,8 +33,9 @@ def why_not_taken(data: bytes, version: tuple[int, ...], algorithm: str) -> str:
         return f"it begins with {heading[:40]!r}, so it is no calibration cache"
     if int(found[1]) != version_number(version):
         return f"it is of TensorRT {found[1].decode()}, and this is {version_number(version)}"
-    if found[2].decode().lower() != _NAMES[algorithm].lower():
-        return f"it is of {found[2].decode()}, and {_NAMES[algorithm]} is wanted"
+    name = found[2].decode()
+    if name != _NAMES.get(algorithm, name) or (algorithm not in _NAMES and name in _NAMES.values()):
+        return f"it is of {name}, and {_NAMES.get(algorithm, algorithm)} is wanted"
     return "" if count_entries(data) else "it has no entries"
 
 

@@ -59,10 +59,9 @@ def define_network(trt: Any, network: Any, log: TrtLog, document: Path) -> Any:
     definition = NetworkDefinition.from_json(json.loads(document.read_text()))
     weights = _read_weights(document.parent / definition.weights) if definition.weights else {}
     module = _imported(document.parent / definition.source, log)
-    function = getattr(module, definition.function)
     arguments = (network, weights, trt) if definition.takes_trt else (network, weights)
     log.forget()
-    _calling(lambda: function(*arguments), definition.source, log)
+    _calling(lambda: getattr(module, definition.function)(*arguments), definition.source, log)
     _check(network, definition, log)
     return weights, module
 

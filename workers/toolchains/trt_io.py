@@ -44,21 +44,25 @@ def io_types_of(trt: Any) -> tuple[str, ...]:
     return tuple(word for word in TYPES if _TRT_TYPES[word] in members and word not in _NOT_FED)
 
 
-def apply_io_formats(trt: Any, network: Any, wanted: Mapping[str, str], log: TrtLog) -> None:
+def apply_io_formats(trt: Any, network: Any, wanted: Mapping[str, str], log: TrtLog) -> tuple[str, ...]:
     """Gives inputs and outputs their types and formats. Of several formats the builder takes one.
+
+    Returns:
+        The names of those that became int8, which nobody can feed or read without a scale.
 
     Raises:
         InvalidSpecError: the network has no such tensor, or the release does not take the type or the format.
     """
     tensors = {tensor.name: tensor for tensor in _io_of(network)}
+    became_int8: list[str] = []
     for name, text in wanted.items():
         if name not in tensors:
             raise InvalidSpecError(
                 f"the network has no input or output {name!r}", hint=did_you_mean(name, tensors)
             )
         parsed, tensor = IoFormat.parse(text), tensors[name]
-        if parsed.type:
-            _set_type(trt, tensor, parsed.type, log)
+        if parsed.type and _set_type(trt, tensor, parsed.type, log) and parsed.type == "int8":
+            became_int8.append(name)
         if parsed.formats:
             mask = sum(
                 1 << int(trt.TensorFormat.__members__[FORMATS[word].trt_name]) for word in parsed.formats
@@ -66,13 +70,15 @@ def apply_io_formats(trt: Any, network: Any, wanted: Mapping[str, str], log: Trt
             tensor.allowed_formats = mask
             if int(tensor.allowed_formats) != mask:
                 raise spec_refusal(log, f"format {'+'.join(parsed.formats)} of {name!r}")
+    return tuple(became_int8)
 
 
-def _set_type(trt: Any, tensor: Any, type_: str, log: TrtLog) -> None:
+def _set_type(trt: Any, tensor: Any, type_: str, log: TrtLog) -> bool:
+    """Gives a tensor a type; whether that changed it."""
     member = trt.DataType.__members__.get(_TRT_TYPES[type_])
     if str(tensor.dtype) == str(member) or (type_ == "int64" and member is None):
         # 8 has no INT64: what the model has as int64 is INT32 there.
-        return
+        return False
     try:
         tensor.dtype = member
     except (AttributeError, TypeError) as error:
@@ -80,6 +86,7 @@ def _set_type(trt: Any, tensor: Any, type_: str, log: TrtLog) -> None:
             f"{log.name} takes the type of {tensor.name!r} from the model: it can not be {type_}",
             hint="Export the model with that type, and give the format alone.",
         ) from error
+    return True
 
 
 def _io_of(network: Any) -> list[Any]:
@@ -87,11 +94,6 @@ def _io_of(network: Any) -> list[Any]:
         *map(network.get_input, range(network.num_inputs)),
         *map(network.get_output, range(network.num_outputs)),
     ]
-
-
-def int8_names(wanted: Mapping[str, str]) -> tuple[str, ...]:
-    """The inputs and outputs that are wanted as int8."""
-    return tuple(name for name, text in wanted.items() if IoFormat.parse(text).type == "int8")
 
 
 def scales_from_cache(cache: bytes, names: tuple[str, ...]) -> dict[str, float]:

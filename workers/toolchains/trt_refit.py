@@ -11,6 +11,7 @@ from farm.domain.errors import BuildError
 from workers.toolchains.cuda_engine import create_runtime
 from workers.toolchains.toolchain import REFIT_WEIGHTS, BuildInput, BuildOutput, Progress
 from workers.toolchains.trt_build import write_plan
+from workers.toolchains.trt_layers import write_layers
 from workers.toolchains.trt_log import TrtLog, failure
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def refit_engine(trt: Any, log: TrtLog, build: BuildInput, progress: Progress) -
         raise failure(log, "could not replace the engine's weights", needs_device=True)
     plan = engine.serialize()
     write_plan(plan, build.engine_path)
+    if build.layers_path is not None:
+        write_layers(trt, engine, build.layers_path)
     progress(1.0, "refitted")
     return BuildOutput(
         precision_note=f"{len(names)} weights replaced {how}",

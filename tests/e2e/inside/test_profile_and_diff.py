@@ -93,6 +93,14 @@ def test_nsight_systems_leaves_a_report_and_its_run_stays_out_of_history(
     assert report.read_text() == "a report\n"
 
 
+def test_of_a_models_engines_the_one_is_meant_that_the_words_leave(
+    two_engines: FarmCommand, filled_home: FarmCommand
+) -> None:
+    assert "2 engines of dense@1 are meant" in two_engines.refused("profile", "dense", "--on", "cpu", code=2)
+    assert "unknown GPU 'l4'" in filled_home.refused("profile", "dense", "--on", "l4", code=2)
+    assert filled_home.json("inspect", "dense", "--gpu", "cpu")["id"] == 1
+
+
 def test_options_that_do_not_go_together_are_refused(two_engines: FarmCommand) -> None:
     assert "no Chrome trace" in two_engines.refused(
         "profile", "2", "--nsys", "--chrome-trace", "t.json", code=2

@@ -48,6 +48,7 @@ def test_the_nth_of_each_option_makes_a_profile_and_all_of_them_are_measured(
     farm.run(*words, "--local")
     (engine,) = farm.json("engines", "two")
     assert [profile["a"]["opt"] for profile in engine["spec"]["profiles"]] == [[8, 8], [1, 64]]
+    assert [output["name"] for output in engine["accuracy"]["outputs"]] == ["y", "y (profile 2)"]
     assert farm.json(*words, "--dry-run")["batches"] == [1, 2, 8, 16]
 
 
@@ -141,7 +142,7 @@ def test_what_can_not_be_frozen_says_why(farm: FarmCommand, two: Path, dense: Pa
     ("words", "said"),
     [
         (("--batch", "8"), "the model's batch is fixed at 1: it can not run at 8"),
-        (("--opt-shapes", "x:8x8"), "input 'x' is static (x float32 1x8): it takes no shapes"),
+        (("--opt-shapes", "x:8x8"), "input 'x' is static: it takes no shapes (x float32 1x8)"),
         (("--static", "x:8x8"), "8x8 does not fit input 'x', which is 1x8"),
     ],
 )

@@ -22,6 +22,7 @@ for _name in (
     "layers",
     "kept_layers",
     "refit",
+    "rebuilds",
     "options",
     "network_api",
     "profiles",

@@ -118,6 +118,17 @@ def test_a_state_dict_is_no_model_and_needs_its_class(
     assert "MODULE:FACTORY --weights" in caught.value.hint
 
 
+def test_weights_of_a_parallel_or_compiled_model_fit(
+    exported: Callable[..., Exported], torch: Any, nets: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "state.pt"
+    plain = nets.wide().state_dict()
+    torch.save({f"module._orig_mod.{name}": value for name, value in plain.items()}, path)
+    prefixed = read_model(exported("wide", "1x8", weights=path).path).digest
+    torch.save(plain, path)
+    assert read_model(exported("wide", "1x8", weights=path).path).digest == prefixed
+
+
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
 def test_weights_are_loaded_into_a_factorys_model(
     exported: Callable[..., Exported], torch: Any, nets: Any, tmp_path: Path, wrapper: str | None

@@ -69,6 +69,12 @@ def test_a_documents_files_lie_beside_it(name: str) -> None:
         definition(weights=name)
 
 
+@pytest.mark.parametrize("name", ["line\nfeed.py", "half\udcff.py"])
+def test_a_name_that_can_not_be_printed_is_refused(name: str) -> None:
+    with pytest.raises(InvalidModelError, match="can not be printed"):
+        definition(source=name)
+
+
 @pytest.mark.parametrize("document", [{}, [], None, {"farm_network": 1}, {"farm_network": 1, "inputs": 3}])
 def test_what_is_no_document_is_refused(document: Any) -> None:
     with pytest.raises(InvalidModelError, match="is no document of a network"):

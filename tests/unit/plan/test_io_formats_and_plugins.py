@@ -61,7 +61,9 @@ def test_where_types_are_the_models_a_cell_is_refused_by_the_tensors_name(
 
 
 def test_a_cpu_has_neither_formats_nor_plugins(typed_fleet: InMemoryDatabase) -> None:
-    with pytest.raises(UnsupportedTargetError, match=r"onnxruntime 1\.23\.2 has no I/O formats: 'input' stays"):
+    with pytest.raises(
+        UnsupportedTargetError, match=r"onnxruntime 1\.23\.2 has no I/O formats: 'input' stays"
+    ):
         plan(typed_fleet, gpus=("cpu",), io_formats={"input": "chw32"})
     with pytest.raises(UnsupportedTargetError, match=r"onnxruntime 1\.23\.2 takes no plugin libraries"):
         plan(typed_fleet, gpus=("cpu",), plugins=(LIBRARY,))

@@ -34,6 +34,9 @@ def test_the_number_of_a_release_is_tensorrts_own(version: tuple[int, ...], numb
 def test_one_of_this_release_and_calibrator_is_taken() -> None:
     assert why_not_taken(CACHE, (8, 6, 0), ENTROPY) == ""
     assert why_not_taken(CACHE.replace(b"\n", b"\r\n"), (8, 6, 0), ENTROPY) == ""
+    assert (
+        why_not_taken(CACHE.replace(b"EntropyCalibration2", b"Other"), (8, 6, 0), "LEGACY_CALIBRATION") == ""
+    )
     assert count_entries(CACHE) == 2
 
 
@@ -43,6 +46,7 @@ def test_one_of_this_release_and_calibrator_is_taken() -> None:
         (CACHE, (8, 6, 1), ENTROPY, "of TensorRT 8600, and this is 8601"),
         (CACHE, (8, 6, 0), "MINMAX_CALIBRATION", "of EntropyCalibration2, and MinMaxCalibration is wanted"),
         (CACHE, (8, 6, 0), "ENTROPY_CALIBRATION", "and EntropyCalibration is wanted"),
+        (CACHE, (8, 6, 0), "LEGACY_CALIBRATION", "and LEGACY_CALIBRATION is wanted"),
         (b"", (8, 6, 0), ENTROPY, "no calibration cache"),
         (b"\x00\xff" * 99, (8, 6, 0), ENTROPY, "no calibration cache"),
         (b"TRT-8600-EntropyCalibration2\n", (8, 6, 0), ENTROPY, "no entries"),

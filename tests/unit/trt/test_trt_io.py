@@ -13,7 +13,6 @@ from farm.domain.io_formats import FORMATS
 from tests.unit.trt.surface import log_for, surface
 from workers.toolchains.trt_io import (
     apply_io_formats,
-    int8_names,
     io_formats_of,
     io_types_of,
     scales_from_cache,
@@ -126,5 +125,8 @@ def test_without_a_scale_nobody_could_feed_it(cache: bytes) -> None:
         scales_from_cache(cache, ("x",))
 
 
-def test_int8_is_looked_for_in_types_alone() -> None:
-    assert int8_names({"a": "int8:chw32", "b": "fp16:chw16", "c": "int8:chw"}) == ("a", "c")
+def test_what_became_int8_is_told_and_what_was_is_not() -> None:
+    trt = surface("8.6.0")
+    network = network_of(Tensor("a"), Tensor("b", dtype=2), Tensor("c"))
+    wanted = {"a": "int8:chw32", "b": "int8:chw32", "c": "fp16:chw"}
+    assert apply_io_formats(trt, network, wanted, log_for(trt)) == ("a",)
