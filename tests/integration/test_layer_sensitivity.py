@@ -142,3 +142,8 @@ def test_a_model_that_can_not_be_converted_says_why(tmp_path: Path) -> None:
     save(helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]), path)
     with pytest.raises(BuildError, match="INT8"):
         ranked(tmp_path, asked(path, Conversion(quantized="int8")))
+
+
+def test_what_nothing_here_can_run_is_not_compared(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="no such kernels on a CPU"):
+        ranked(tmp_path, asked(model, Conversion(half="bf16")))

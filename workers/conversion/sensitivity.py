@@ -112,6 +112,11 @@ def compare_layers(request: SensitivityRequest, progress: Progress) -> list[Laye
         InvalidSpecError: the inputs do not fit.
         BuildError: the model can not be converted, or not be run with all its tensors as outputs.
     """
+    if request.conversion.conversion.half == "bf16":
+        raise BuildError(
+            "layers can not be compared in bf16: ONNX Runtime has no such kernels on a CPU",
+            hint="fp16 shows where 16 bits are too few digits; in range bf16 is as wide as fp32.",
+        )
     with tempfile.TemporaryDirectory(dir=request.conversion.converted_path.parent) as scratch:
         converted_path = Path(scratch) / "converted.onnx"
         convert_model(replace(request.conversion, converted_path=converted_path), progress)

@@ -129,13 +129,13 @@ def choose_profile(tensors: Sequence[EngineTensor], arrays: Mapping[str, NDArray
         (sum(tensor.ranges[index].distance(arrays[tensor.name].shape) for tensor in ranged), index)
         for index in range(count)
         if all(tensor.ranges[index].contains(arrays[tensor.name].shape) for tensor in ranged)
-        and all(tensor.value_ranges[index].contains(_values(arrays[tensor.name])) for tensor in valued)
+        and all(_holds(tensor.value_ranges[index], arrays[tensor.name]) for tensor in valued)
     ]
     if fitting:
         return min(fitting)[1]
     for tensor in valued:
         held = _values(arrays[tensor.name])
-        if not any(span.contains(held) for span in tensor.value_ranges):
+        if not any(_holds(span, arrays[tensor.name]) for span in tensor.value_ranges):
             spans = " or ".join(
                 f"{shape_text(span.min)} to {shape_text(span.max)}" for span in tensor.value_ranges
             )
@@ -150,6 +150,11 @@ def choose_profile(tensors: Sequence[EngineTensor], arrays: Mapping[str, NDArray
                 f"shape {shape_text(shape)} of input {tensor.name!r} is outside the engine's profile: {spans}"
             )
     raise InvalidSpecError("no single optimization profile of the engine takes these shapes together")
+
+
+def _holds(span: ShapeRange, array: NDArray[Any]) -> bool:
+    """Whether values lie in a range, as far as the engine tells it: TensorRT 8.6 tells of a vector's first value only (measured)."""
+    return span.contains(_values(array)[: len(span.min)])
 
 
 def _values(array: NDArray[Any]) -> Shape:

@@ -148,6 +148,13 @@ class ShapeEngineOfEight(ShapeEngine):
         return [[1, 1], [4, 4], [8, 8]] if index == 0 else [[16, 16], [16, 16], [32, 32]]
 
 
+class ShapeEngineThatTellsOneValue(ShapeEngine):
+    """TensorRT 8.6.0 as it is (seen on an H200): of two values it tells the first."""
+
+    def get_profile_shape_input(self, index: int, name: str) -> list[list[int]]:
+        return [[1], [4], [8]] if index == 0 else [[16], [16], [32]]
+
+
 class ShapeEngineOfTen(ShapeEngine):
     def get_tensor_profile_values(self, index: int, name: str) -> list[list[int]]:
         return ShapeEngineOfEight().get_profile_shape_input(index, name)
@@ -171,6 +178,15 @@ def test_the_profile_takes_the_values_too() -> None:
         assert choose_profile(tensors, {"x": x, "size": np.array(values)}) == profile
     with pytest.raises(InvalidSpecError, match="values 9x9 of input 'size' are outside the engine's profile"):
         choose_profile(tensors, {"x": x, "size": np.array([9, 9])})
+
+
+def test_where_the_engine_tells_of_the_first_value_only_that_one_decides() -> None:
+    tensors = read_tensors(fake_trt(None), ShapeEngineThatTellsOneValue())
+    x = np.zeros((2, 4), np.float32)
+    for values, profile in (([2, 90], 0), ([16, 1], 1)):
+        assert choose_profile(tensors, {"x": x, "size": np.array(values)}) == profile
+    with pytest.raises(InvalidSpecError, match="values 9x2 of input 'size' are outside"):
+        choose_profile(tensors, {"x": x, "size": np.array([9, 2])})
 
 
 def test_of_several_profiles_the_one_tuned_nearest_is_used() -> None:
