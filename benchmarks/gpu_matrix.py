@@ -42,7 +42,7 @@ BERT_LENGTHS = ("16", "128", "384")
 #: What is asked for of each model: a name for it, and the options.
 CELLS = {
     "plain": "--precision fp32,tf32,fp16",
-    "entropy": "--precision int8,int8+fp16 --calibration {samples} --calibration-algorithm entropy",
+    "entropy": "--precision int8 --calibration {samples} --calibration-algorithm entropy",
     "minmax": "--precision int8 --calibration {samples} --calibration-algorithm minmax",
     "random": "--precision int8 --calibration random",
 }

@@ -13,6 +13,7 @@ from farm.domain.conversion import CONVERTER_OPTION, CONVERTERS, Conversion, con
 from farm.domain.errors import AccuracyError, ConflictError, FarmError
 from farm.domain.medians import medians_ms
 from farm.domain.precisions import is_quantized, parts_of
+from farm.domain.shapes import DYNAMIC
 from farm.domain.tuning import Candidate, Demand, Trial
 from farm.services.tune import Rung, next_step
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 #: A worker that was just started may not have registered yet.
 _GRACE_S = 3.0
+#: Layers are compared on so many samples at most.
+_MOST_SAMPLES = 4
 #: Without any 16-bit or 8-bit part there is nothing that a layer could be kept out of.
 _WHOLE = ("fp32", "tf32", "best")
 
@@ -159,6 +162,10 @@ class Tuning:
         )
         graph = request.graph or request.folder / request.model.files[0].name
         shapes = shapes_at_batch(request.model, profile, self._demand.batch)
+        for tensor in request.model.inputs:
+            if tensor.shape[:1] == (DYNAMIC,):
+                # Every tensor of the model is held at once.
+                shapes[tensor.name] = (min(self._demand.batch, _MOST_SAMPLES), *shapes[tensor.name][1:])
         return SensitivityRequest(
             ConversionRequest(graph, folder / "converted.onnx", wanted, profile, calibration),
             request.inputs,

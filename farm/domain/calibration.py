@@ -105,5 +105,7 @@ def why_not_calibrated(
     if ALGORITHM_OPTION not in {option.name for option in toolchain.options}:
         return f"{toolchain.id} has no calibrators; quantise the model (Q/DQ nodes) first"
     if calibration is None:
-        return f"{precision} needs samples to calibrate with: --calibration samples.npz, or --calibration random"
+        return (
+            f"{precision} needs samples to calibrate with: --calibration samples.npz, or --calibration random"
+        )
     return ""

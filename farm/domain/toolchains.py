@@ -183,7 +183,9 @@ class ToolchainDescription:
 
     def _where_a_word_is(self, name: str, value: Any) -> str:
         """Which releases have the words of a value that are none here; empty if nobody knows them."""
-        return " ".join(filter(None, (where_it_is(self.id, name, str(word).strip()) for word in _words(value))))
+        return " ".join(
+            filter(None, (where_it_is(self.id, name, str(word).strip()) for word in _words(value)))
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The form in JSON, for the probe's answer and for SQL."""

@@ -84,7 +84,9 @@ def submission_progress(transaction: Transaction, submission_id: str) -> Submiss
 def progress_of(transaction: Transaction, submissions: Sequence[Submission]) -> list[SubmissionProgress]:
     """Where submissions stand now, in a handful of statements however many cells they have."""
     slugs = slugs_of(transaction)
-    live = {target for worker in transaction.fleet.workers() if worker.takes_work for target in worker.targets}
+    live = {
+        target for worker in transaction.fleet.workers() if worker.takes_work for target in worker.targets
+    }
     cells = [cell for submission in submissions for cell in submission.cells]
     job_ids = [cell.job_id for cell in cells if cell.job_id and cell.disposition is not Disposition.BUILT]
     jobs = transaction.jobs.get_all(list(dict.fromkeys(job_ids)))

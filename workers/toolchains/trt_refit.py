@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 import numpy as np
 
 from farm.domain.errors import BuildError
-from workers.toolchains.cuda_engine import create_runtime
+from workers.toolchains.cuda_engine import create_runtime, device_memory_bytes
 from workers.toolchains.toolchain import REFIT_WEIGHTS, BuildInput, BuildOutput, Progress
 from workers.toolchains.trt_build import write_plan
 from workers.toolchains.trt_layers import write_layers
@@ -69,6 +69,7 @@ def refit_engine(trt: Any, log: TrtLog, build: BuildInput, progress: Progress) -
     return BuildOutput(
         precision_note=f"{len(names)} weights replaced {how}",
         layers=int(engine.num_layers),
+        device_memory_bytes=device_memory_bytes(engine),
         details={"plan_bytes": plan.nbytes, "refitted_weights": len(names)},
     )
 

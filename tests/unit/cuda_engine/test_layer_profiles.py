@@ -81,7 +81,9 @@ def test_the_profiler_is_silent_afterwards(live: Any) -> None:
     loaded, context = live
     loaded.profile_layers(rows(4), 1)
     assert not context.enqueue_emits_profile
-    assert len(context.seen) == 1, "TensorRT 8.6 takes no other profiler than one: none would be an error in its log"
+    assert len(context.seen) == 1, (
+        "TensorRT 8.6 takes no other profiler than one: none would be an error in its log"
+    )
 
 
 def test_nobody_is_profiled_while_an_engine_only_runs(live: Any) -> None:

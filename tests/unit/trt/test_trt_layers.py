@@ -41,7 +41,9 @@ class _Dynamic:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.inspector = SimpleNamespace(
             execution_context=None,
-            get_engine_information=lambda _form: f"{self.inspector.execution_context is not None} {self.shapes}",
+            get_engine_information=lambda _form: (
+                f"{self.inspector.execution_context is not None} {self.shapes}"
+            ),
         )
 
     def get_tensor_name(self, index: int) -> str:

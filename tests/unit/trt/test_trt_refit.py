@@ -27,6 +27,7 @@ class Engine:
     """An engine with the weights of a small net."""
 
     num_layers = 3
+    device_memory_size = 4096
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -123,6 +124,7 @@ def test_the_weights_are_set_by_their_names_up_to_8(request_: BuildInput) -> Non
     assert request_.engine_path.read_bytes() == b"refitted old"
     assert output.precision_note == "2 weights replaced by their names"
     assert output.details["refitted_weights"] == 2
+    assert (output.layers, output.device_memory_bytes) == (3, 4096)
     assert [array[0] for array in trt.engines[0].weights.values()] == [1.5, 1.5]
 
 
