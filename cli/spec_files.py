@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.build_request import ATTEMPT, Wish, is_path, whole_number
 from cli.shape_options import SHAPE_KEYS, shapes_for_file, shapes_from_file
+from farm.domain.error_texts import one_line
 from farm.domain.errors import InvalidSpecError
 from farm.domain.suggestions import did_you_mean
 
@@ -54,8 +55,7 @@ def read_wish(path: Path) -> Wish:
     try:
         document = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split())
-        raise InvalidSpecError(f"the spec file {path} can not be read: {why}") from error
+        raise InvalidSpecError(f"the spec file {path} can not be read: {one_line(error)}") from error
     if not isinstance(document, dict):
         raise InvalidSpecError(f"the spec file {path} must be a mapping of names to values")
     return wish_of(document, path)

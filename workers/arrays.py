@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
+from farm.domain.error_texts import why_unreadable
 from farm.domain.errors import InvalidSpecError
+from farm.domain.shapes import shape_text
 from farm.domain.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -44,10 +46,20 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        why = (
-            error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
-        )
-        raise InvalidSpecError(f"not an .npz file of plain arrays: {path} ({why})") from error
+        raise InvalidSpecError(
+            f"not an .npz file of plain arrays: {path} ({why_unreadable(error)})"
+        ) from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Writes an `.npz`, the inverse of `read_arrays`.
+
+    Names may be any: numpy's own writer takes them as keyword arguments, so that none can be called `file`.
+    """
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def with_values(
@@ -91,12 +103,12 @@ def check_inputs(
         )
         if (found.dtype.name != tensor.dtype and not any_type) or not sizes_fit:
             raise InvalidSpecError(
-                f"array {name!r} is {found.dtype.name} {'x'.join(map(str, found.shape))}, "
+                f"array {name!r} is {found.dtype.name} {shape_text(found.shape)}, "
                 f"which does not fit input {tensor}",
                 hint=_batch_hint(tensor, found.shape),
             )
         if 0 in found.shape:
-            raise InvalidSpecError(f"array {name!r} holds no samples: {'x'.join(map(str, found.shape))}")
+            raise InvalidSpecError(f"array {name!r} holds no samples: {shape_text(found.shape)}")
     if LABELS in arrays and LABELS not in wanted:
         counts = {len(arrays[name]) for name in wanted if arrays[name].ndim}
         if arrays[LABELS].ndim != 1 or counts != {len(arrays[LABELS])}:
@@ -158,7 +170,7 @@ def check_golden(
             size not in (-1, given) for size, given in zip(shape[1:], found[1:])
         ):
             raise InvalidSpecError(
-                f"array {GOLDEN + name!r} is {'x'.join(map(str, found))}, which does not fit output {tensor}"
+                f"array {GOLDEN + name!r} is {shape_text(found)}, which does not fit output {tensor}"
             )
     return bool(golden)
 

@@ -59,6 +59,18 @@ class ChildOutcome:
     failure: Failure | None = None
     was_stopped: bool = False
 
+    @property
+    def what_failed(self) -> Failure | None:
+        """Why its request was not done: what ended it, or the failure that it reports itself; none if it was done."""
+        reported = self.result["failure"] if self.result else None
+        return self.failure or (Failure.from_json(reported) if reported else None)
+
+    @property
+    def answer(self) -> Mapping[str, Any]:
+        """The document of one that did what was asked."""
+        assert self.result is not None  # noqa: S101 - neither stopped nor failed
+        return self.result
+
 
 class ChildProcess:
     """Runs one request in one interpreter.

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from farm.domain.conversion import conversion_of
 from farm.domain.errors import UnsupportedTargetError
-from farm.domain.jobs import Failure, FailureClass
 from workers.conversion.request import ConversionRequest, conversion_request_as_json
 from workers.workplace import ChildFailedError
 
@@ -74,10 +73,6 @@ def convert(
         spec.kept_layers,
     )
     outcome = run(conversion_request_as_json(request))
-    failure = outcome.failure or (outcome.result and outcome.result["failure"])
-    if failure:
-        if not isinstance(failure, Failure):
-            failure = Failure(**{**failure, "failure_class": FailureClass(failure["failure_class"])})
+    if failure := outcome.what_failed:
         raise ChildFailedError(failure)
-    assert outcome.result is not None  # noqa: S101 - neither stopped nor failed
-    return Converted(request.converted_path, outcome.result["note"], outcome.result["details"])
+    return Converted(request.converted_path, outcome.answer["note"], outcome.answer["details"])

@@ -35,9 +35,7 @@ def failure_of(error: Exception, phase: str) -> Failure:
     if isinstance(error, ChildFailedError):
         return error.failure
     if isinstance(error, FarmError):
-        return Failure(
-            FailureClass(error.failure_class), type(error).__name__, error.message, error.hint, phase
-        )
+        return Failure.of(error, phase)
     if isinstance(error, OSError):
         return Failure(
             FailureClass.TRANSIENT,

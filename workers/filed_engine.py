@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import BuildError, CorruptArtifactError, NotFoundError, UnsupportedTargetError
-from farm.domain.jobs import Failure, FailureClass, JobKind
+from farm.domain.jobs import JobKind
 from workers.conversion.weights import WeightsRequest
 from workers.toolchains.toolchain import REFIT_WEIGHTS
 from workers.vouching import place_engine
@@ -110,10 +110,7 @@ class FiledEngine:
         folder.mkdir()
         place_engine(self._farm, engine, engine.spec, folder / "engine", self._insist)
         outcome = run(WeightsRequest(model_path, folder / REFIT_WEIGHTS).as_json())
-        failure = outcome.failure or (outcome.result and outcome.result["failure"])
-        if failure:
-            if not isinstance(failure, Failure):
-                failure = Failure(**{**failure, "failure_class": FailureClass(failure["failure_class"])})
+        if failure := outcome.what_failed:
             raise ChildFailedError(failure)
         return folder / "engine"
 

@@ -55,11 +55,9 @@ def rank_layers(
         )
     if outcome.failure is not None:
         raise BuildError(outcome.failure.message, hint=outcome.failure.hint)
-    document = outcome.result or {}
-    if document.get("failure"):
-        failure = document["failure"]
-        raise _error_named(failure["code"])(failure["message"], hint=failure["hint"])
-    layers: list[dict[str, Any]] = document["layers"]
+    if failure := outcome.what_failed:
+        raise _error_named(failure.code)(failure.message, hint=failure.hint)
+    layers: list[dict[str, Any]] = outcome.answer["layers"]
     return layers
 
 

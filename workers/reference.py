@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from farm.domain.jobs import Failure, FailureClass
+from farm.domain.jobs import FailureClass
 from farm.domain.model_formats import PT2, why_no_reference
 from farm.domain.option_rules import why_never_run
 from farm.domain.targets import DeviceKind
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from farm.domain.jobs import Failure
     from farm.domain.models import Model
     from farm.domain.work import Job
     from workers.child_process import ChildOutcome
@@ -139,11 +140,9 @@ class ReferenceStep:
             key.further,
         )
         outcome = self._run(reference_request_as_json(request), in_toolchain=in_toolchain)
-        failure = outcome.failure or (outcome.result and outcome.result["failure"])
-        if failure:
+        if failure := outcome.what_failed:
             return self._without_reference(failure)
-        assert outcome.result is not None  # noqa: S101 - neither stopped nor failed
-        (folder / "name.txt").write_text(outcome.result["reference"])
+        (folder / "name.txt").write_text(outcome.answer["reference"])
         return cache.keep(key, folder), ""
 
     def _samples_to_look_at(self, sha256: str) -> Path | None:
@@ -165,10 +164,8 @@ class ReferenceStep:
         (folder / "name.txt").write_text(f"the outputs that were given with the inputs ({sha256[:12]})")
         return folder
 
-    def _without_reference(self, failure: Any) -> tuple[None, str]:
+    def _without_reference(self, failure: Failure) -> tuple[None, str]:
         """A wrong inputs file fails the job; a model that only ONNX Runtime can not run goes unverified."""
-        if not isinstance(failure, Failure):
-            failure = Failure(**{**failure, "failure_class": FailureClass(failure["failure_class"])})
         is_for_cpu = self._job.target.device_type.kind is DeviceKind.CPU
         if (
             failure.code == "InvalidSpecError"

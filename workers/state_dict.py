@@ -5,9 +5,9 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from farm.domain.error_texts import first_line
 from farm.domain.errors import InvalidModelError
+from workers.arrays import write_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,10 +37,10 @@ def convert_state_dict(path: Path, target: Path) -> Path:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
         raise InvalidModelError(
-            f"{path} is no state dict that PyTorch {torch.__version__} reads: {_first_line(error)}",
+            f"{path} is no state dict that PyTorch {torch.__version__} reads: {first_line(error)}",
             hint="Save it with torch.save(model.state_dict(), path).",
         ) from error
-    np.savez(target, **_arrays(path, found, torch))
+    write_arrays(target, _arrays(path, found, torch))
     return target
 
 
@@ -61,9 +61,5 @@ def _arrays(path: Path, found: Any, torch: Any) -> Mapping[str, Any]:
         return {str(name): value.detach().contiguous().numpy() for name, value in wide.items()}
     except (TypeError, RuntimeError) as error:
         raise InvalidModelError(
-            f"{path} has a tensor that numpy can not hold: {_first_line(error)}"
+            f"{path} has a tensor that numpy can not hold: {first_line(error)}"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -132,9 +132,8 @@ class Supervision:
             self.throttling = watch.during(Phase.BUILD.value)
         if outcome.failure is not None:
             raise ChildFailedError(outcome.failure)
-        assert outcome.result is not None  # noqa: S101 - neither stopped nor failed
         self.nsys_report = report_in(self._folder) if nsys else None
-        return result_from_json(outcome.result)
+        return result_from_json(outcome.answer)
 
     @contextmanager
     def _device(self) -> Iterator[DeviceLock]:

@@ -225,11 +225,9 @@ class CacheLoan:
             ).supervise(deadline_s=MERGE_DEADLINE_S, should_stop=lambda: False, on_tick=lambda _events: None)
         finally:
             lock.release()
-        if outcome.failure is not None:
-            raise ChildFailedError(outcome.failure)
-        document = outcome.result or {}
-        if document.get("failure") is not None:
-            raise FarmError(str(document["failure"]["message"]))
+        if failure := outcome.what_failed:
+            raise ChildFailedError(failure)
+        document = outcome.answer
         for refused in document["refused"]:
             _log.warning("a timing cache of %s was dropped, for the builder does not take it", refused)
         if not document["written"] or str(self.returned_path) in document["refused"]:

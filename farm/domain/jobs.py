@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING, Any, Mapping
 
 from farm.domain.errors import IllegalTransitionError, PoisonJobError
+
+if TYPE_CHECKING:
+    from farm.domain.errors import FarmError
 
 
 class JobState(str, Enum):
@@ -122,6 +126,21 @@ class Failure:
     def is_release(self) -> bool:
         """Whether the attempt was given back, so that it counts as no failure."""
         return self.code == RELEASED
+
+    @classmethod
+    def of(cls, error: FarmError, phase: str) -> Failure:
+        """The failure that an error of the farm stands for, in a phase."""
+        failure_class = FailureClass(error.failure_class)
+        return cls(failure_class, type(error).__name__, error.message, error.hint, phase)
+
+    def as_json(self) -> dict[str, Any]:
+        """The form in JSON."""
+        return {**vars(self), "failure_class": self.failure_class.value}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Failure:
+        """The inverse of `as_json`."""
+        return cls(**{**value, "failure_class": FailureClass(value["failure_class"])})
 
 
 def next_job_state(

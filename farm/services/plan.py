@@ -18,7 +18,7 @@ from farm.domain.profile_shapes import usual_batches
 from farm.domain.profiles import profile_at_batch, profiles_from_wishes
 from farm.domain.specs import BuildSpec
 from farm.domain.suggestions import did_you_mean
-from farm.services.targets import resolve_targets
+from farm.services.targets import ALL, resolve_targets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,7 +91,7 @@ class Plan:
 
     Attributes:
         cells: what can be built, in the order asked for.
-        refused: what can not, with the reason; empty unless `skip_unsupported`.
+        refused: what can not and is left out, with the reason: by `skip_unsupported`, or by devices that nobody named.
         batches: the batch sizes that will be measured.
         notes: what a user should know, such as options that do not apply everywhere.
     """
@@ -121,13 +121,13 @@ def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -
     live = {target for worker in transaction.fleet.workers() if worker.is_live for target in worker.targets}
     cells: list[PlannedCell] = []
     refused: list[tuple[str, str]] = []
+    # Precisions that only the hardware of some device stands against, once for each such device.
+    unable: list[str] = []
     for slug, target, toolchain in targets:
         for precision in dict.fromkeys(request.precisions):
             reason = (
                 why_not_format(toolchain, precision, options[toolchain.id], model)
                 or toolchain.why_not(precision)
-                or why_device_can_not(target.device_type, precision)
-                or why_model_can_not(target.toolchain, target.device_type, precision, model)
                 or why_not_calibrated(toolchain, precision, model, request.calibration)
                 or why_options_can_not(toolchain.id, precision, options[toolchain.id], request.builds)
                 or toolchain.why_not_builds(request.builds)
@@ -140,6 +140,12 @@ def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -
                 )
                 or toolchain.why_not_plugins(request.plugins)
             )
+            by_device = why_device_can_not(target.device_type, precision) or why_model_can_not(
+                target.toolchain, target.device_type, precision, model
+            )
+            if by_device and not reason:
+                unable.append(precision)
+            reason = reason or by_device
             if reason:
                 refused.append((f"{slug} · {target.toolchain} · {precision}", reason))
                 continue
@@ -157,7 +163,10 @@ def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -
                 else None,
             )
             cells.append(PlannedCell(slug, spec, target in live))
-    if refused and (not request.skip_unsupported or not cells):
+    # Nobody named these devices: all that are known means those that can.
+    is_all = not request.gpus or ALL in request.gpus
+    leaves_out = is_all and len(unable) == len(refused) and set(unable) <= {c.spec.precision for c in cells}
+    if refused and not (cells and (request.skip_unsupported or leaves_out)):
         lines = "; ".join(f"{cell}: {reason}" for cell, reason in refused)
         raise UnsupportedTargetError(
             f"{len(refused)} of {len(refused) + len(cells)} cells can not be built, so nothing was queued. {lines}",

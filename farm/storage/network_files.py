@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from farm.domain.digests import Digest, digest_of_file, digest_of_json
+from farm.domain.error_texts import one_line
 from farm.domain.errors import InvalidModelError
 from farm.domain.model_formats import NETWORK
 from farm.domain.models import Model, ModelFile
@@ -158,9 +159,8 @@ def _digests_of_arrays(path: Path) -> tuple[dict[str, list[Any]], int]:
                 found[name] = [array.dtype.str, list(array.shape), digest]
                 count += array.size
     except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        why = " ".join(str(error).split())
         raise InvalidModelError(
-            f"{path.name} is no .npz of plain arrays ({why})",
+            f"{path.name} is no .npz of plain arrays ({one_line(error)})",
             hint="Write it with numpy.savez(path, **arrays).",
         ) from error
     return found, count

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto
 
+from farm.domain.error_texts import one_line
 from farm.domain.errors import InvalidModelError, InvalidSpecError
 from farm.domain.estimates import Estimate
 from farm.domain.flops import flops_of
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 #: Constants of more elements are no shapes and no axes: inference does not need their values.
 _LARGEST_SHAPE = 1024
+#: What is shown of an error of onnx, in characters.
+_LONGEST_TEXT = 300
 
 
 def estimate(path: Path, shapes: Mapping[str, Shape]) -> Estimate:
@@ -89,8 +92,7 @@ def _inferred(model: ModelProto, shapes: Mapping[str, Shape]) -> GraphProto:
     try:
         return onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     except Exception as error:  # onnx's C++ throws errors of many classes
-        reason = " ".join(str(error).split())[:300]
-        raise InvalidModelError(f"onnx can not infer the shapes: {reason}") from error
+        raise InvalidModelError(f"onnx can not infer the shapes: {one_line(error, _LONGEST_TEXT)}") from error
 
 
 def _count(graph: GraphProto, sizes: _Sizes) -> tuple[int, dict[str, int]]:

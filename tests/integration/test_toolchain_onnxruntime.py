@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
 
 from farm.domain.errors import BuildError, InvalidModelError, InvalidRequestError, InvalidSpecError
@@ -40,11 +41,25 @@ def build(model: Path, folder: Path, **config: Any) -> Path:
 def test_it_says_what_it_can_do_and_why_not_the_rest() -> None:
     description = load_toolchain("onnxruntime").describe()
     assert description.serves is DeviceKind.CPU
-    assert description.supported_precisions == ("fp32",)
+    assert description.supported_precisions == ("fp32", "int8")
     assert "nearest: fp32" in description.why_not("fp16")
     assert description.normalise({"graph_optimization_level": "all"}) == {}
     with pytest.raises(InvalidSpecError):
         description.normalise({"graph_optimization_level": "most"})
+
+
+def test_an_engine_runs_as_it_was_optimized_and_not_further(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model" / "model.onnx", batch="N")
+    x = {"x": np.ones((2, 4), dtype=np.float32)}
+    nodes = {}
+    for level in ("DISABLE_ALL", "ALL"):
+        (tmp_path / level).mkdir()
+        engine = build(model, tmp_path / level, graph_optimization_level=level)
+        loaded = load_toolchain("onnxruntime").load(engine)
+        (run,) = loaded.profile_layers(x, 1)
+        nodes[level] = [event.type for event in run]
+        assert len(run) == len(onnx.load(engine).graph.node)
+    assert len(nodes["ALL"]) <= len(nodes["DISABLE_ALL"])
 
 
 @pytest.mark.parametrize("level", ["ALL", "DISABLE_ALL"])

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from farm.domain.errors import BuildError, DeviceUnavailableError, InvalidModelError, InvalidSpecError
 from farm.domain.option_releases import OPTION_RELEASES
+from farm.domain.precisions import PRECISIONS
 from farm.domain.shapes import ShapeRange
 from farm.domain.targets import DeviceType
 from farm.domain.toolchains import ToolchainDescription
@@ -96,10 +97,10 @@ def digest(path: Path) -> str:
 def test_describes_itself_without_a_device(description: ToolchainDescription) -> None:
     assert description.id.name == "tensorrt-rtx"
     assert description.id.variant.startswith("cu")
-    assert description.supported_precisions == ("fp32", "tf32")
+    assert description.supported_precisions == PRECISIONS[:-1], "all but best"
     assert description.compute_capabilities == CAPABILITIES
     assert not description.needs_device
-    assert "typed conversion" in description.why_not("fp16")
+    assert "`farm tune` finds the fastest" in description.why_not("best")
     assert ToolchainDescription.from_json(description.as_json()) == description
 
 
@@ -205,7 +206,7 @@ def test_options_that_do_not_fit_are_refused(
         ({"profiles": ({"x": ShapeRange((1, 3), (1, 3), (1, 3))},)}, "1x3 does not fit input 'x'"),
         ({"compute_capability": "9.0"}, "can not build for compute capability 9.0"),
         ({"compute_capability": ""}, "can not build for compute capability none"),
-        ({"precision": "fp16"}, "fp16 is not supported"),
+        ({"precision": "best"}, "best is not supported"),
     ],
 )
 def test_specs_that_do_not_fit_are_refused(

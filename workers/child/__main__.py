@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from farm.domain.errors import BuildError, FarmError, OutOfMemoryError
-from farm.domain.jobs import Failure, FailureClass, Phase
+from farm.domain.jobs import Failure, Phase
 from workers.child.events import EventStream
 from workers.child.reference_request import reference_request_from_json
 from workers.child.requests import (
@@ -41,10 +41,10 @@ def main(arguments: list[str]) -> int:
     try:
         answer = _answer(request, events)
     except FarmError as error:
-        answer = result_as_json(AttemptResult(failure=_failure(error, events.phase)))
+        answer = _refusal(error, events.phase)
     except MemoryError:
         out = OutOfMemoryError("the host ran out of memory", hint="Build on a host with more memory.")
-        answer = result_as_json(AttemptResult(failure=_failure(out, events.phase)))
+        answer = _refusal(out, events.phase)
     except Exception as error:  # noqa: BLE001 - whatever a toolchain throws is a failed attempt, with its trace in the log
         traceback.print_exc()
         last = traceback.extract_tb(error.__traceback__)[-1]
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
             f"{type(error).__name__} at {where}: {error}".splitlines()[0],
             hint="This was not expected: the log has the whole trace.",
         )
-        answer = result_as_json(AttemptResult(failure=_failure(wrapped, events.phase)))
+        answer = _refusal(wrapped, events.phase)
     write_json(result_path, answer)
     return 0
 
@@ -99,14 +99,8 @@ def _answer(request: dict[str, Any], events: EventStream) -> dict[str, Any]:
     raise BuildError(f"unknown operation {operation!r}")
 
 
-def _failure(error: FarmError, phase: str) -> Failure:
-    return Failure(
-        FailureClass(error.failure_class),
-        type(error).__name__,
-        error.message,
-        error.hint,
-        phase,
-    )
+def _refusal(error: FarmError, phase: str) -> dict[str, Any]:
+    return result_as_json(AttemptResult(failure=Failure.of(error, phase)))
 
 
 def _die_with_the_parent() -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Mapping
 
-import numpy as np
-
-from workers.arrays import check_inputs, random_inputs, read_arrays, run_in_chunks, with_values
+from workers.arrays import check_inputs, random_inputs, read_arrays, run_in_chunks, with_values, write_arrays
 from workers.child.reference_request import further_path
-from workers.toolchains import load_toolchain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,11 +35,11 @@ def compute_reference(request: ReferenceRequest) -> str:
             given = with_values(read_arrays(request.inputs_path), request.values, engine.inputs)
             arrays = check_inputs(given, engine.inputs)
         outputs = run_in_chunks(engine.infer, arrays, request.shapes, whole=request.values)
-        _write(request.outputs_path, outputs)
+        write_arrays(request.outputs_path, outputs)
         for number, (shapes, values) in enumerate(request.further, start=2):
             inputs_path = further_path(request.inputs_path, number)
             arrays = _made(engine, shapes, values, request.seed, inputs_path)
-            _write(further_path(request.outputs_path, number), engine.infer(arrays))
+            write_arrays(further_path(request.outputs_path, number), engine.infer(arrays))
     finally:
         engine.close()
     return name
@@ -58,13 +55,8 @@ def _made(
     """Random inputs, written to a file."""
     drawn = [tensor for tensor in engine.inputs if tensor.name not in values]
     arrays = with_values(random_inputs(drawn, shapes, seed), values, engine.inputs)
-    _write(path, arrays)
+    write_arrays(path, arrays)
     return arrays
-
-
-def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    with path.open("wb") as stream:
-        np.savez(stream, **arrays)  # type: ignore[arg-type]
 
 
 def _runner(model_path: Path) -> tuple[LoadedEngine, str]:
@@ -73,5 +65,6 @@ def _runner(model_path: Path) -> tuple[LoadedEngine, str]:
         from workers.toolchains.torch_program import open_program
 
         return open_program(model_path)
-    toolchain = load_toolchain("onnxruntime")
-    return toolchain.load(model_path), f"{toolchain.describe().id} fp32"
+    from workers.toolchains.onnxruntime import open_model
+
+    return open_model(model_path)

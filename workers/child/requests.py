@@ -12,7 +12,7 @@ from typing import Any, Mapping, Optional, Tuple
 
 from farm.domain.accuracy import Accuracy, Thresholds
 from farm.domain.benchmarks import BenchmarkSpec, Measurement
-from farm.domain.jobs import Failure, FailureClass
+from farm.domain.jobs import Failure
 from farm.domain.shapes import Shape, ShapeRange
 from workers.child.build_series import BuildSeries
 from workers.child.reference_request import shapes_as_json, shapes_from_json
@@ -234,9 +234,9 @@ def attempt_request_from_json(value: Mapping[str, Any]) -> AttemptRequest:
 
 def result_as_json(result: AttemptResult) -> dict[str, Any]:
     """The document that `result_from_json` reads."""
-    failure, build = result.failure, result.build
+    build = result.build
     return {
-        "failure": failure and {**vars(failure), "failure_class": failure.failure_class.value},
+        "failure": result.failure and result.failure.as_json(),
         "build": build and {**vars(build), "details": dict(build.details)},
         "accuracy": result.accuracy and result.accuracy.as_json(),
         "measurements": [measurement.as_json() for measurement in result.measurements],
@@ -247,11 +247,8 @@ def result_as_json(result: AttemptResult) -> dict[str, Any]:
 
 def result_from_json(value: Mapping[str, Any]) -> AttemptResult:
     """The inverse of `result_as_json`."""
-    failure = value["failure"]
     return AttemptResult(
-        failure=Failure(**{**failure, "failure_class": FailureClass(failure["failure_class"])})
-        if failure
-        else None,
+        failure=Failure.from_json(value["failure"]) if value["failure"] else None,
         build=BuildOutput(**value["build"]) if value["build"] else None,
         accuracy=Accuracy.from_json(value["accuracy"]) if value["accuracy"] else None,
         measurements=tuple(Measurement.from_json(item) for item in value["measurements"]),

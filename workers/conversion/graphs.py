@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import ModelProto, TensorProto, shape_inference, version_converter
 
+from farm.domain.error_texts import one_line
 from farm.domain.errors import BuildError, InvalidSpecError
 from farm.domain.models import Tensor
 from farm.domain.shapes import DYNAMIC
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: A protobuf message ends at 2 GiB; weights beyond this go into a file of their own.
-_LARGEST_INLINE_BYTES = 1 << 30
+LARGEST_INLINE_BYTES = 1 << 30
+#: What is shown of an error of a converter, in characters; its log has the rest.
+LONGEST_TEXT = 300
 _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 #: They compute nothing.
 _CARRIERS = frozenset({"Cast", "QuantizeLinear", "DequantizeLinear"})
@@ -73,23 +76,23 @@ def with_opset(model: ModelProto, least: int) -> ModelProto:
     try:
         return version_converter.convert_version(model, least)
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
-        why = " ".join(str(error).split())[:300]
         raise BuildError(
-            f"the model's opset {own} can not be lifted to {least}, which this precision needs: {why}",
+            f"the model's opset {own} can not be lifted to {least}, which this precision needs: "
+            f"{one_line(error, LONGEST_TEXT)}",
             hint=f"Export it again for opset {least}.",
         ) from error
 
 
 def with_shapes(model: ModelProto) -> ModelProto:
     """The same model with the types and shapes of all tensors that can be inferred."""
-    if model.ByteSize() > _LARGEST_INLINE_BYTES:
+    if model.ByteSize() > LARGEST_INLINE_BYTES:
         return model
     return shape_inference.infer_shapes(model, data_prop=True)
 
 
 def write_graph(model: ModelProto, path: Path) -> None:
     """Writes a model, large weights into a file beside it."""
-    large = model.ByteSize() > _LARGEST_INLINE_BYTES
+    large = model.ByteSize() > LARGEST_INLINE_BYTES
     onnx.save_model(
         model, path, save_as_external_data=large, all_tensors_to_one_file=True, location=f"{path.name}.data"
     )
@@ -123,7 +126,7 @@ def why_refused(path: Path, *, strictly: bool) -> str:
     try:
         onnx.checker.check_model(str(path), full_check=strictly)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
-        return " ".join(str(error).split())[:300]
+        return one_line(error, LONGEST_TEXT)
     return ""
 
 

@@ -11,7 +11,9 @@ import warnings
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from farm.domain.error_texts import one_line
 from farm.domain.errors import BuildError, UnsupportedTargetError
+from workers.conversion.graphs import LONGEST_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,8 +96,7 @@ def no_modelopt(precision: str) -> UnsupportedTargetError:
 
 
 def _refusal(who: str, what: str, error: Exception) -> BuildError:
-    why = " ".join(str(error).split())[:300] or type(error).__name__
     return BuildError(
-        f"{who} can not convert the model to {what}: {why}",
+        f"{who} can not convert the model to {what}: {one_line(error, LONGEST_TEXT)}",
         hint="The log has the whole trace. Try the other converter (--set converter=…), or export the model in that type.",
     )

@@ -17,7 +17,9 @@ from onnxruntime.quantization import (
 )
 
 from farm.domain.calibration import ALGORITHMS
+from farm.domain.error_texts import one_line
 from farm.domain.errors import BuildError, InvalidSpecError
+from workers.conversion.graphs import LARGEST_INLINE_BYTES, LONGEST_TEXT
 from workers.conversion.halves import no_modelopt
 
 if TYPE_CHECKING:
@@ -99,12 +101,11 @@ def quantize(
             nodes_to_exclude=list(kept_layers),
             # One batch after the other: otherwise the tensors of all samples are held at once.
             extra_options={**({} if for_cpu else _FOR_TENSORRT), "CalibStridedMinMax": 1},
-            use_external_data_format=path.stat().st_size > 1 << 30,
+            use_external_data_format=path.stat().st_size > LARGEST_INLINE_BYTES,
         )
     except Exception as error:
-        why = " ".join(str(error).split())[:300] or type(error).__name__
         raise BuildError(
-            f"ONNX Runtime can not quantize the model to {kind.upper()}: {why}",
+            f"ONNX Runtime can not quantize the model to {kind.upper()}: {one_line(error, LONGEST_TEXT)}",
             hint="The log has the whole trace. Try --set converter=MODELOPT, or another --calibration-algorithm.",
         ) from error
     return f"ONNX Runtime {onnxruntime.__version__}"
@@ -150,9 +151,8 @@ def quantize_by_modelopt(
             output_path=str(quantized_path),
         )
     except Exception as error:
-        why = " ".join(str(error).split())[:300] or type(error).__name__
         raise BuildError(
-            f"ModelOpt can not quantize the model to {kind.upper()}: {why}",
+            f"ModelOpt can not quantize the model to {kind.upper()}: {one_line(error, LONGEST_TEXT)}",
             hint="The log has the whole trace. Without --set converter=MODELOPT ONNX Runtime's quantizer does it.",
         ) from error
     return f"ModelOpt {version('nvidia-modelopt')}"

@@ -13,10 +13,11 @@ import onnx
 import onnxruntime
 from onnx import TensorProto
 
+from farm.domain.error_texts import one_line
 from farm.domain.errors import BuildError, InvalidSpecError
 from workers.arrays import check_inputs, random_inputs, read_arrays
 from workers.conversion.convert import convert_model
-from workers.conversion.graphs import inputs_of, read_graph, with_shapes
+from workers.conversion.graphs import LONGEST_TEXT, inputs_of, read_graph, with_shapes, write_graph
 from workers.conversion.request import (
     ConversionRequest,
     conversion_request_as_json,
@@ -232,24 +233,23 @@ def _session(
         for name in tensors
         if name not in outputs
     )
-    large = model.ByteSize() > 1 << 30
-    onnx.save_model(model, path, save_as_external_data=large, location=f"{path.name}.data")
+    write_graph(model, path)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=_PROVIDERS)
     except Exception as error:
-        why = " ".join(str(error).split())[:300]
-        raise BuildError(f"the layers can not be compared: {why}") from error
+        raise BuildError(f"the layers can not be compared: {one_line(error, LONGEST_TEXT)}") from error
 
 
 def _run(session: Any, names: Sequence[str], inputs: Mapping[str, Any]) -> Iterator[NDArray[Any]]:
     try:
         yield from session.run(list(names), dict(inputs))
     except Exception as error:
-        why = " ".join(str(error).split())[:300]
-        raise InvalidSpecError(f"the model does not run with these inputs: {why}") from error
+        raise InvalidSpecError(
+            f"the model does not run with these inputs: {one_line(error, LONGEST_TEXT)}"
+        ) from error
 
 
 def _relative_error(expected: NDArray[Any], actual: NDArray[Any]) -> float:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
+from workers.arrays import write_arrays
 
 #: Whole numbers of a graph are shapes, axes and indices, which no engine has as weights.
 _NOT_WEIGHTS = ("int16", "int32", "int64", "uint16", "uint32", "uint64", "bool", "object")
@@ -53,14 +52,5 @@ def extract_weights(request: WeightsRequest) -> int:
         array = numpy_helper.to_array(tensor)
         if array.dtype.name not in _NOT_WEIGHTS and array.dtype.isbuiltin == 1:
             arrays[tensor.name] = array
-    with request.weights_path.open("wb") as stream:
-        _write(stream, arrays)
+    write_arrays(request.weights_path, arrays)
     return len(arrays)
-
-
-def _write(stream: Any, arrays: dict[str, Any]) -> None:
-    """An `.npz` with names of any kind: numpy's own writer takes them as keyword arguments, and one is called `file`."""
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from farm.domain.accuracy import compare
+from farm.domain.error_texts import one_line
 from farm.domain.errors import AccuracyError, InvalidModelError
 from farm.domain.shapes import shape_text
 from workers.export.request import HALF_TOLERANCE, TOLERANCE, Comparison
@@ -139,7 +140,7 @@ def shapes_of(comparison: Comparison) -> str:
 
 def _one_line(error: Exception) -> str:
     """What ONNX Runtime says, without its own error codes, source files and C++ signatures."""
-    text = " ".join(str(error).split())
+    text = one_line(error)
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
     text = re.sub(
         r"^Non-zero status code returned while running (\w+) node. Name:'([^']*)'", r"\1 node \2:", text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from farm.domain.error_texts import one_line
 from farm.domain.errors import InvalidModelError
 
 #: Larger constants are left out while converting: the converter is C++ behind one protobuf message of 2 GiB at most.
@@ -32,7 +33,7 @@ def converted(model: Any, opset: int) -> Any:
         done = ir.from_proto(converter.convert_version(proto, opset))
     except Exception as error:
         # The converter speaks of its own source files; the last part says what it missed.
-        why = " ".join(str(error).split()).rpartition("adapt: ")[2]
+        why = one_line(error).rpartition("adapt: ")[2]
         raise InvalidModelError(
             f"ONNX's version converter can not bring the model from opset {model.opset_imports['']} to {opset}: {why}",
             hint="Rewrite that part with operators of the older set.",

@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from farm.domain.error_texts import one_line
 from farm.domain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ def load_torch() -> Any:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name != name:
-                raise InvalidRequestError(f"{name} does not load: {_one_line(error)}", hint=_HINT) from error
+                raise InvalidRequestError(f"{name} does not load: {one_line(error)}", hint=_HINT) from error
             raise InvalidRequestError(
                 f"exporting from PyTorch needs {name}, which is not installed", hint=_HINT
             ) from error
         except (ImportError, OSError) as error:
-            raise InvalidRequestError(f"{name} does not load: {_one_line(error)}", hint=_HINT) from error
+            raise InvalidRequestError(f"{name} does not load: {one_line(error)}", hint=_HINT) from error
     return sys.modules["torch"]
 
 
@@ -65,7 +66,3 @@ def quiet() -> Iterator[None]:
             for number, saved in zip((1, 2), kept, strict=True):
                 os.dup2(saved, number)
                 os.close(saved)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

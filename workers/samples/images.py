@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from farm.domain.error_texts import why_unreadable
 from farm.domain.errors import InvalidRequestError
 from farm.domain.images import COLORS
 
@@ -147,9 +148,5 @@ def _cropped(channel: Picture, how: ImagePreprocessing) -> Picture:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if "cannot identify image file" in text:
-        return "it is no image that Pillow knows"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return text or type(error).__name__
+    text = why_unreadable(error)
+    return "it is no image that Pillow knows" if "cannot identify image file" in text else text

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from farm.domain.error_texts import why_unreadable
 from farm.domain.errors import InvalidSpecError
 from farm.domain.shapes import shape_text
 from workers.samples.images import UnreadableSampleError
@@ -82,7 +83,7 @@ def open_rows(path: Path, inputs: Sequence[Tensor]) -> Mapping[str, NDArray[Any]
     try:
         array = np.lib.format.open_memmap(path, mode="r")
     except _DAMAGED as error:
-        raise InvalidSpecError(f"not an .npy of a plain array: {path} ({_reason(error)})") from error
+        raise InvalidSpecError(f"not an .npy of a plain array: {path} ({why_unreadable(error)})") from error
     return {inputs[0].name: array}
 
 
@@ -94,13 +95,7 @@ def _arrays_of(path: Path, inputs: Sequence[Tensor]) -> dict[str, NDArray[Any]]:
             if not isinstance(loaded, np.ndarray):
                 return {name: loaded[name] for name in loaded.files}
     except _DAMAGED as error:
-        raise UnreadableSampleError(_reason(error)) from error
+        raise UnreadableSampleError(why_unreadable(error)) from error
     if len(inputs) != 1:
         raise UnreadableSampleError(f"it holds one array, and the model has {len(inputs)} inputs")
     return {inputs[0].name: loaded}
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__

@@ -53,7 +53,9 @@ def batches_of(
     if wanted.data_path is None:
         count = wanted.samples // wanted.batch
         return [random_inputs(inputs, shapes, wanted.seed + number) for number in range(count)]
-    arrays = check_inputs(read_arrays(wanted.data_path), inputs)
+    types = {tensor.name: tensor.dtype for tensor in inputs}
+    given = {name: _narrowed(name, array, types) for name, array in read_arrays(wanted.data_path).items()}
+    arrays = check_inputs(given, inputs)
     samples = min(len(array) for array in arrays.values())
     if wanted.samples:
         samples = min(samples, wanted.samples)
@@ -78,3 +80,20 @@ def batches_of(
         }
         for number in range(count)
     ]
+
+
+def _narrowed(name: str, array: NDArray[Any], types: Mapping[str, str]) -> NDArray[Any]:
+    """Whole numbers in the type that the builder's network has: before TensorRT 10 a model's int64 is int32 there.
+
+    Raises:
+        InvalidSpecError: a number does not fit.
+    """
+    wanted = np.dtype(types[name]) if name in types and types[name].startswith("int") else array.dtype
+    if array.dtype.kind != "i" or array.dtype == wanted or not array.size:
+        return array
+    limits = np.iinfo(wanted)
+    if array.min() < limits.min or array.max() > limits.max:
+        raise InvalidSpecError(
+            f"calibration array {name!r} has numbers beyond {wanted}, which is what the builder takes"
+        )
+    return array.astype(wanted)

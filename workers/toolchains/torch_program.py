@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
+from farm.domain.error_texts import first_line
 from farm.domain.errors import BuildError, InvalidSpecError, OutOfMemoryError
 from farm.domain.models import Tensor
 from farm.domain.networks import tensor_as_json
@@ -70,9 +71,8 @@ def load_program(torch: Any, path: Path, device: str = "cuda") -> LoadedProgram:
         with path.open("rb") as stream:
             program = torch.export.load(stream, extra_files=told)
     except Exception as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
         raise BuildError(
-            f"PyTorch {torch.__version__} can not load this as a compiled program: {said}",
+            f"PyTorch {torch.__version__} can not load this as a compiled program: {first_line(error)}",
             hint="It runs with the releases of PyTorch, Torch-TensorRT and TensorRT that built it.",
         ) from error
     if not told[TENSORS_FILE]:
@@ -101,8 +101,9 @@ def open_program(path: Path) -> tuple[LoadedProgram, str]:
         with path.open("rb") as stream:
             program = torch.export.load(stream)
     except Exception as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BuildError(f"PyTorch {torch.__version__} can not read the program: {said}") from error
+        raise BuildError(
+            f"PyTorch {torch.__version__} can not read the program: {first_line(error)}"
+        ) from error
     inputs, outputs = program_tensors(program)
     return LoadedProgram(torch, program, inputs, outputs, "cpu"), f"pytorch {torch.__version__} on the CPU"
 
@@ -162,7 +163,7 @@ class LoadedProgram:
             with self._torch.inference_mode():
                 return self._module(*arguments, **keywords)
         except Exception as error:
-            said = (str(error).splitlines() or [type(error).__name__])[0]
+            said = first_line(error)
             if isinstance(error, self._torch.cuda.OutOfMemoryError):
                 raise OutOfMemoryError(f"the compiled program has no room: {said}") from error
             raise BuildError(f"the compiled program failed: {said}") from error

@@ -10,6 +10,7 @@ import json
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from farm.domain.error_texts import first_line, one_line
 from farm.domain.errors import BuildError, InvalidModelError, InvalidSpecError, OutOfMemoryError
 from farm.domain.model_formats import PT2
 from farm.domain.targets import DeviceKind, ToolchainId
@@ -56,8 +57,7 @@ def toolchain() -> TorchTensorRtToolchain:
         import torch
         import torch_tensorrt
     except Exception as error:  # it raises a bare Exception without TensorRT, an AssertionError without a GPU
-        said = " ".join(str(error).split())
-        raise ImportError(f"Torch-TensorRT is installed, but does not load: {said}") from error
+        raise ImportError(f"Torch-TensorRT is installed, but does not load: {one_line(error)}") from error
     module = TorchTensorRtToolchain(torch, torch_tensorrt)
     if module.describe().id.version_order[:2] < _OLDEST:
         raise ImportError(
@@ -117,7 +117,7 @@ class TorchTensorRtToolchain:
             program = torch.export.load(str(build.model_path))
         except Exception as error:
             raise InvalidModelError(
-                f"PyTorch {torch.__version__} can not read the program: {_first_line(error)}",
+                f"PyTorch {torch.__version__} can not read the program: {first_line(error)}",
                 hint="Programs are read by the PyTorch that wrote them, and mostly by later ones: export it again.",
             ) from error
         inputs, outputs = program_tensors(program)
@@ -188,9 +188,9 @@ class TorchTensorRtToolchain:
         name = f"Torch-TensorRT {self._compiler.__version__}"
         if isinstance(error, self._torch.cuda.OutOfMemoryError):
             return OutOfMemoryError(
-                f"{name} {doing}: {_first_line(error)}", hint="Lower workspace_size or the max shapes."
+                f"{name} {doing}: {first_line(error)}", hint="Lower workspace_size or the max shapes."
             )
-        return BuildError(f"{name} {doing}: {type(error).__name__}: {_first_line(error)}")
+        return BuildError(f"{name} {doing}: {type(error).__name__}: {first_line(error)}")
 
     def load(self, engine_path: Path) -> LoadedProgram:
         """Loads a compiled program onto the visible GPU.
@@ -221,7 +221,3 @@ def _note(arguments: dict[str, Any]) -> str:
 def _plain(version: str) -> str:
     """A version without the build's own mark: `2.11.0` of `2.11.0+cu130`."""
     return version.partition("+")[0]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["it gave no reason"])[0]

@@ -40,6 +40,8 @@ def keep_layers(trt: Any, network: Any, config: Any, kept_layers: Sequence[str])
         kept |= {at: layers[at] for at in found if _computes_in_floats(trt, layers[at])}
     for layer in kept.values():
         layer.precision = trt.DataType.FLOAT
+    # One of the two at most: whoever asked to prefer constraints asked for no less than that these hold.
+    config.clear_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
     config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
     return f"{len(kept)} layer(s) in FP32 by OBEY_PRECISION_CONSTRAINTS"
 

@@ -10,6 +10,7 @@ from farm.domain.precisions import PRECISIONS, parts_of
 if TYPE_CHECKING:
     from farm.domain.targets import ToolchainId
 
+_OWN_TYPES = "the model's own types"
 _TYPED_NOTES = {
     "fp16": "model converted to FP16 where it can be, inputs and outputs as they were",
     "bf16": "model converted to BF16 by ModelOpt AutoCast, inputs and outputs as they were",
@@ -45,11 +46,13 @@ def _why_not(trt: Any, precision: str) -> str:
 def precision_notes_of(trt: Any) -> dict[str, str]:
     """How each supported precision is honoured, for people."""
     if not has_precision_flags(trt):
-        typed = "the model's own types (strongly typed)"
         return {
-            "fp32": f"BuilderFlag.TF32 cleared, {typed}",
-            "tf32": f"BuilderFlag.TF32, {typed}",
-            **{precision: f"{note}; strongly typed, with TF32" for precision, note in _TYPED_NOTES.items()},
+            "fp32": f"BuilderFlag.TF32 cleared, {_OWN_TYPES}, strongly typed",
+            "tf32": f"BuilderFlag.TF32, {_OWN_TYPES}, strongly typed",
+            **{
+                precision: f"BuilderFlag.TF32, {note}, strongly typed"
+                for precision, note in _TYPED_NOTES.items()
+            },
         }
     flags = ["fp16"] + (["bf16"] if hasattr(trt.BuilderFlag, "BF16") else [])
     notes = {
@@ -65,7 +68,9 @@ def precision_notes_of(trt: Any) -> dict[str, str]:
     }
     if hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
         # Its flag is for plugins (10.3's own text), so FP8 has the model's types here too.
-        notes |= {name: f"{_TYPED_NOTES[name]}; strongly typed, with TF32" for name in ("fp8", "fp8+fp16")}
+        notes |= {
+            name: f"BuilderFlag.TF32, {_TYPED_NOTES[name]}, strongly typed" for name in ("fp8", "fp8+fp16")
+        }
     words = " and ".join(name.upper() for name in flags)
     notes["best"] = (
         f"BuilderFlag.{words} and TF32, with INT8 where there are samples or Q/DQ nodes, weakly typed"
@@ -107,8 +112,8 @@ def apply_precision(
     else:
         config.set_flag(flags.TF32)  # on by default in every release; said, so that it stays
     if strongly_typed:
-        typed = "the model's own types (strongly typed)"
-        return f"{_TYPED_NOTES[precision]}; strongly typed" if precision in _TYPED_NOTES else typed
+        tf32 = "BuilderFlag.TF32 cleared" if precision == "fp32" else "BuilderFlag.TF32"
+        return f"{tf32}, {_TYPED_NOTES.get(precision, _OWN_TYPES)}, strongly typed"
     for name in _flags_of(trt, precision, capability, has_ranges=has_ranges):
         config.set_flag(getattr(flags, name))
     return notes[precision]

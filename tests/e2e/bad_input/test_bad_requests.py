@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         ("--batch 1 --toolchain ONNX!", "not a toolchain: 'ONNX!'", "Write a name or name@version"),
         ("--batch 1 --gpu sm89 --toolchain onnxruntime", "no toolchain onnxruntime has served any-sm89", "Known for it: tensorrt-rtx@"),
         ("--batch 1 --precision fp61", "unknown precision 'fp61'", "Did you mean fp16"),
-        ("--batch 1 --gpu cpu --precision int8", "int8 is not supported yet by this toolchain", "Ask for another"),
+        ("--batch 1 --gpu cpu --precision int8", "int8 needs samples to calibrate with", "Ask for another"),
         ("--batch 1 --set graph_optimisation_level=ALL", "no builder option 'graph_optimisation_level'", "Did you mean graph_optimization_level"),
         ("--batch 1 --gpu cpu --set graph_optimization_level=MAX", "graph_optimization_level", "ALL"),
         ("--batch 1 --gpu cpu --set tensorrt:builder_optimization_level=4", "for a toolchain that builds no cell here", "onnxruntime"),

@@ -38,9 +38,9 @@ def test_an_unknown_algorithm_suggests_the_nearest(farm: FarmCommand, dynamic: P
     assert "entropy" in farm.refused(*words, code=2)
 
 
-def test_a_toolchain_that_can_not_do_int8_says_so(farm: FarmCommand, dynamic: Path) -> None:
-    words = ("submit", dynamic, "--gpu", "cpu", "--precision", "int8", "--calibration", "random")
-    assert "int8 is not supported" in farm.refused(*words, "--batch", "8", code=2)
+def test_a_toolchain_without_such_a_type_says_which_is_nearest(farm: FarmCommand, dynamic: Path) -> None:
+    words = ("submit", dynamic, "--gpu", "cpu", "--precision", "fp8", "--calibration", "random")
+    assert "has no FP8; nearest: int8" in farm.refused(*words, "--batch", "8", code=2)
 
 
 def test_a_saved_spec_keeps_the_calibration(farm: FarmCommand, dynamic: Path) -> None:

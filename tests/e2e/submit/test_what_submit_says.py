@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def test_the_plan_has_a_line_per_cell_and_says_that_nobody_serves_them(
     new_farm: FarmCommand, dynamic: Path
 ) -> None:
-    ended = new_farm.run("submit", dynamic, "--gpu", "cpu,sm89,sm75", "--batch", "1,8")
+    ended = new_farm.run("submit", dynamic, "--gpu", "cpu,sm89,sm86", "--batch", "1,8")
 
     rows = [line for line in ended.out.splitlines() if "queued" in line]
     assert [row.split()[0].partition("-")[0] for row in rows] == ["cpu", "any", "any"]
@@ -69,26 +69,35 @@ def test_the_document_of_a_submission(farm: FarmCommand, dense: Path) -> None:
 
 
 def test_the_matrix_is_never_smaller_than_asked_for(farm: FarmCommand, dense: Path) -> None:
-    message = farm.refused("submit", dense, "--gpu", "cpu,sm89", "--precision", "fp32,fp16,int8", code=2)
+    message = farm.refused("submit", dense, "--gpu", "cpu,sm89", "--precision", "fp32,fp16,best", code=2)
 
-    assert "4 of 6 cells can not be built, so nothing was queued" in message
-    for cell in ("onnxruntime", "tensorrt-rtx"):
-        for precision in ("fp16", "int8"):
-            assert re.search(rf"{cell} \S+ · {precision}: .*not supported yet by this toolchain", message)
+    assert "3 of 6 cells can not be built, so nothing was queued" in message
+    for cell in (r"onnxruntime \S+ · fp16", r"onnxruntime \S+ · best", r"tensorrt-rtx \S+ · best"):
+        assert re.search(rf"{cell}: .*nearest: ", message)
     assert "--skip-unsupported" in message
     assert not farm.has_anything()
 
 
 def test_cells_that_are_left_out_on_request_are_named(farm: FarmCommand, dense: Path) -> None:
-    words = ("submit", dense, "--gpu", "cpu,sm89,sm75", "--precision", "fp32,fp16", "--skip-unsupported")
+    words = ("submit", dense, "--gpu", "cpu,sm89,sm75", "--precision", "fp32,best", "--skip-unsupported")
     ended = farm.run(*words)
-    assert "3 cell(s)" in ended.out
+    assert "2 cell(s)" in ended.out
     left_out = [line for line in ended.out.splitlines() if line.startswith("left out: ")]
-    assert len(left_out) == 2, "one line per reason"
-    assert "any-sm89, any-sm75 · tensorrt-rtx" in left_out[1]
+    assert len(left_out) == 3, "one line per reason"
+    assert "any-sm89, any-sm75 · tensorrt-rtx" in "".join(left_out)
 
     refused = farm.json(*words, "--dry-run")["refused"]
-    assert [entry["cell"].split(" · ")[2] for entry in refused] == ["fp16"] * 3
+    assert sorted(entry["cell"].split(" · ")[2] for entry in refused) == ["best", "best", "best", "fp32"]
+
+
+def test_a_device_that_nobody_named_and_that_can_not_is_left_out(farm: FarmCommand, dense: Path) -> None:
+    # TensorRT-RTX has no matrix product in FP32 for 7.5; the others have.
+    ended = farm.run("submit", dense, "--dry-run")
+    assert "left out: any-sm75 · tensorrt-rtx" in ended.out + ended.err
+    assert "any-sm89" in ended.out
+    message = farm.refused("submit", dense, "--gpu", "sm75,sm89", "--dry-run", code=2)
+    assert "1 of 2 cells can not be built" in message
+    assert "nearest: fp16" in message
 
 
 def test_nothing_is_left_to_build(farm: FarmCommand, dense: Path) -> None:
