@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 _PATHS = ("model", "inputs", "calibration", "weights", "labels")
 #: In `deadline`, the limit of the attempt as a whole.
 ATTEMPT = "attempt"
-#: One attempt builds them all.
-MOST_BUILDS = 32
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ class Wish:
             calibration=calibration,
             calibration_algorithm=self.calibration_algorithm(),
             skip_unsupported=skip_unsupported,
-            builds=self.builds(),
+            builds=self.number("builds", 1),
         )
 
     def thresholds(self) -> Thresholds:
@@ -169,17 +167,6 @@ class Wish:
         """
         span = self.values.get("queue_timeout")
         return None if span is None else float(parse_duration(str(span)))
-
-    def builds(self) -> int:
-        """How often a cell is built, to keep the fastest engine.
-
-        Raises:
-            InvalidSpecError: it is no number, or too small or large a one.
-        """
-        builds = self.number("builds", 1)
-        if not 1 <= builds <= MOST_BUILDS:
-            raise InvalidSpecError(f"a cell is built 1 to {MOST_BUILDS} times, not {builds}")
-        return builds
 
     def number(self, key: str, default: int) -> int:
         """A whole number of the file.

@@ -11,6 +11,7 @@ import click
 from cli.filters import read_filter
 from cli.render import size
 from farm.domain.errors import InvalidRequestError, NoEngineFitsError, NotFoundError
+from farm.services.model_names import model_label, newest_names
 from farm.services.targets import slugs_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def find_engine(
         raise NotFoundError(f"no engine, job or model {word!r} is filed", hint=error.hint) from error
     wanted = read_filter(transaction, gpu, toolchain, precision)
     known = transaction.engines.engines(model_sha256=name.model_sha256)
-    return _only(f"{name.name}@{name.version}", known, [e for e in known if wanted.passes(e)], slugs)
+    return _only(str(name), known, [e for e in known if wanted.passes(e)], slugs)
 
 
 def _of_job(transaction: Transaction, word: str) -> Engine:
@@ -123,6 +124,5 @@ def _listed(engines: Sequence[NamedEngine]) -> str:
 
 
 def _named(transaction: Transaction, engine: Engine, slugs: Mapping[DeviceType, str]) -> NamedEngine:
-    names = [name for name in transaction.models.names() if name.model_sha256 == engine.spec.model_sha256]
-    model = f"{names[-1].name}@{names[-1].version}" if names else engine.spec.model_sha256[:12]
+    model = model_label(newest_names(transaction), engine.spec.model_sha256)
     return NamedEngine(engine, model, slugs[engine.spec.target.device_type])

@@ -63,7 +63,7 @@ def engines(
     rows = []
     for name, engine in found:
         own = engine_rows(engine, slugs)
-        label = f"{name.name}@{name.version}"
+        label = str(name)
         number, remark = str(engine.id), _remark(engine)
         rows += [
             [label, number, *row, remark] if position == 0 else ["", "", *row, ""]

@@ -105,7 +105,7 @@ def fetch(
         return
     spec = engine.spec
     what = (
-        f"{name.name}@{name.version} · {slugs[spec.target.device_type]} · {spec.target.toolchain} · {spec.precision}"
+        f"{name} · {slugs[spec.target.device_type]} · {spec.target.toolchain} · {spec.precision}"
         f" · {size(engine.digest.size_bytes)} · sha256 {engine.digest.short}…"
     )
     show_line(what if dry_run else f"{path}: {what}")

@@ -74,6 +74,7 @@ def gc(
     farm gc --yes --engines --older-than 90d --tag purpose=experiment
     """
     from farm.services.garbage import collect
+    from farm.services.model_names import newest_names
 
     if dry_run == yes:
         raise InvalidRequestError(
@@ -98,7 +99,7 @@ def gc(
     )
     with farm.database.reading() as transaction:
         slugs = {device_type: slug for slug, device_type in transaction.fleet.device_types().items()}
-        names = {name.model_sha256: f"{name.name}@{name.version}" for name in transaction.models.names()}
+        names = {sha256: str(name) for sha256, name in newest_names(transaction).items()}
     if as_json:
         show_json(_as_json(sweep, slugs, names))
     else:

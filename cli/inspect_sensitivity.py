@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from cli.context import settings_of
 from cli.inspect_model import input_shapes
 from cli.render import decibel, show_json, show_line, show_note, show_table
-from farm.domain.calibration import ALGORITHMS, RANDOM, USUAL_RANDOM_SAMPLES
+from farm.domain.calibration import RANDOM, USUAL_ALGORITHM, USUAL_RANDOM_SAMPLES
 from farm.domain.errors import InvalidSpecError
-from farm.domain.precisions import canonical_precision, is_quantized, parts_of
+from farm.domain.precisions import canonical_precision, is_quantized
 from farm.domain.shapes import ShapeRange, parse_shapes
 
 if TYPE_CHECKING:
@@ -109,26 +109,22 @@ def _request(
     inputs: Path | None,
     calibration: Path | None,
 ) -> SensitivityRequest:
-    from farm.domain.conversion import Conversion
+    from farm.domain.conversion import whole_conversion
     from workers.conversion.request import ConversionRequest
     from workers.conversion.sensitivity import SensitivityRequest
     from workers.toolchains.toolchain import CalibrationInput
 
-    parts = parts_of(precision)
     is_random = calibration is not None and str(calibration) == RANDOM
     samples: Any = None
     if is_quantized(precision):
         batch = max((shape[0] for name, shape in shapes.items() if name in dynamic and shape), default=1)
         samples = CalibrationInput(
-            ALGORITHMS["entropy"],
+            USUAL_ALGORITHM,
             None if is_random or calibration is None else calibration.absolute(),
             batch,
             USUAL_RANDOM_SAMPLES if is_random else 0,
         )
-    conversion = Conversion(
-        next((part for part in parts if part in ("fp16", "bf16")), ""),
-        next((part for part in parts if part in ("int8", "fp8")), ""),
-    )
+    conversion = whole_conversion(precision, {})
     profile = {name: ShapeRange(shape, shape, shape) for name, shape in shapes.items() if name in dynamic}
     return SensitivityRequest(
         ConversionRequest(path.absolute(), folder / "converted.onnx", conversion, profile, samples),

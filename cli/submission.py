@@ -158,7 +158,9 @@ def _job_request(wish: Wish, user: str) -> JobRequest:
         ),
         verification=VerificationSpec(seed=wish.number("seed", 0), thresholds=wish.thresholds()),
     )
-    request = replace(request, builds=wish.builds(), rebuild_by=user if wish.values.get("rebuild") else "")
+    request = replace(
+        request, builds=wish.number("builds", 1), rebuild_by=user if wish.values.get("rebuild") else ""
+    )
     return with_limits(request, wish)
 
 

@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cli.live import follow
 from cli.render import show_note
 from cli.submission import announce, file_submission
-from farm.domain.conversion import CONVERTER_OPTION, CONVERTERS, Conversion, conversion_of
-from farm.domain.errors import AccuracyError, ConflictError, FarmError
-from farm.domain.medians import medians_ms
-from farm.domain.precisions import is_quantized, parts_of
+from farm.domain.conversion import whole_conversion
+from farm.domain.errors import ConflictError, FarmError
+from farm.domain.profile_shapes import first_profile
 from farm.domain.shapes import DYNAMIC
 from farm.domain.tuning import Candidate, Demand, Trial
-from farm.services.tune import Rung, next_step
+from farm.services.tune import Rung, can_keep_layers, conversion_of_cell, next_step, trial_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from cli.submission import Prepared
-    from farm.domain.models import Model
     from farm.domain.specs import BuildSpec
     from farm.services.plan import PlannedCell
-    from farm.services.progress import CellProgress
     from workers.conversion.sensitivity import SensitivityRequest
 
 #: A worker that was just started may not have registered yet.
 _GRACE_S = 3.0
 #: Layers are compared on so many samples at most.
 _MOST_SAMPLES = 4
-#: Without any 16-bit or 8-bit part there is nothing that a layer could be kept out of.
-_WHOLE = ("fp32", "tf32", "best")
 
 
 class Tuning:
@@ -111,7 +106,7 @@ class Tuning:
 
     def _rank(self, precision: str) -> list[tuple[str, ...]]:
         """The layers that hurt most in a precision, the worst first; none where nobody can tell."""
-        from workers.layer_ranking import rank_layers
+        from workers.layer_ranking import rank_layers, ranked_names
 
         specs = [cell.spec for candidate, cell in self._cells.items() if candidate.precision == precision]
         specs = [spec for spec in specs if can_keep_layers(spec, self._request.model)]
@@ -131,34 +126,18 @@ class Tuning:
             self.notes.append(f"no layers were kept in FP32 in {precision}: {error.message}")
             return []
         # What converts the model names nodes that have no name; a parser of the model as it is does not.
-        is_converted = all(_conversion(spec, self._request.model) is not None for spec in specs)
+        is_converted = all(conversion_of_cell(spec, self._request.model) is not None for spec in specs)
         return ranked_names(layers, any_name=is_converted)
 
     def _sensitivity(self, spec: BuildSpec, folder: Path) -> SensitivityRequest:
-        from farm.domain.calibration import ALGORITHM_OPTION, ALGORITHMS
         from farm.domain.profiles import shapes_at_batch
+        from workers.calibration import calibration_input
         from workers.conversion.request import ConversionRequest
         from workers.conversion.sensitivity import SensitivityRequest
-        from workers.toolchains.toolchain import CalibrationInput
 
-        request, profile = self._request, spec.profiles[0] if spec.profiles else {}
-        given = spec.calibration
-        calibration = (
-            None
-            if given is None
-            else CalibrationInput(
-                algorithm=str(spec.builder_config.get(ALGORITHM_OPTION, ALGORITHMS["entropy"])),
-                data_path=None if given.is_random else request.samples,
-                batch=given.batch,
-                samples=given.samples,
-                seed=given.seed,
-            )
-        )
-        parts = parts_of(spec.precision)
-        wanted = _conversion(spec, request.model) or Conversion(
-            next((part for part in ("fp16", "bf16") if part in parts), ""),
-            next((part for part in ("int8", "fp8") if part in parts), ""),
-            str(spec.builder_config.get(CONVERTER_OPTION, CONVERTERS[0])),
+        request, profile = self._request, first_profile(spec.profiles)
+        wanted = conversion_of_cell(spec, request.model) or whole_conversion(
+            spec.precision, spec.builder_config
         )
         graph = request.graph or request.folder / request.model.files[0].name
         shapes = shapes_at_batch(request.model, profile, self._demand.batch)
@@ -167,7 +146,9 @@ class Tuning:
                 # Every tensor of the model is held at once.
                 shapes[tensor.name] = (min(self._demand.batch, _MOST_SAMPLES), *shapes[tensor.name][1:])
         return SensitivityRequest(
-            ConversionRequest(graph, folder / "converted.onnx", wanted, profile, calibration),
+            ConversionRequest(
+                graph, folder / "converted.onnx", wanted, profile, calibration_input(spec, request.samples)
+            ),
             request.inputs,
             shapes,
             request.job.verification.seed,
@@ -176,63 +157,3 @@ class Tuning:
     def _tell(self, line: str) -> None:
         if not self._as_json:
             show_note(line)
-
-
-def _conversion(spec: BuildSpec, model: Model) -> Conversion | None:
-    return conversion_of(spec.target.toolchain, spec.precision, spec.builder_config, model)
-
-
-def can_keep_layers(spec: BuildSpec, model: Model) -> bool:
-    """Whether single layers of a cell can stay in FP32: by conversion of the model, or by TensorRT's constraints."""
-    if spec.precision in _WHOLE or (is_quantized(spec.precision) and model.has_qdq_nodes):
-        return False
-    return _conversion(spec, model) is not None or spec.target.toolchain.name == "tensorrt"
-
-
-def ranked_names(layers: Sequence[dict[str, Any]], *, any_name: bool) -> list[tuple[str, ...]]:
-    """The names of the layers that lose something, the worst first.
-
-    Args:
-        layers: as `LayerError` has them, the greatest jump first.
-        any_name: whether names count that the comparison gave to nodes without one.
-    """
-    from workers.conversion.sensitivity import LEAST_JUMP
-
-    return [
-        tuple(layer["nodes"])
-        for layer in layers
-        if layer["jump"] > LEAST_JUMP and (any_name or layer["have_own_names"])
-    ]
-
-
-def trial_of(candidate: Candidate, cell: CellProgress, demand: Demand) -> Trial:
-    """What a cell of a submission that has ended says of a candidate."""
-    failure = cell.job.failure if cell.job else None
-    if cell.engine is None or (failure is not None and cell.job is not None and not _succeeded(cell)):
-        why = failure.message if failure else cell.state.value.lower()
-        return Trial(
-            candidate,
-            why_not=why,
-            is_inaccurate=failure is not None and failure.code == AccuracyError.__name__,
-        )
-    run = cell.engine.latest_run
-    worst = run.accuracy.worst if run and run.accuracy else None
-    median = medians_ms(run.measurements).get(demand.batch) if run else None
-    top1 = None
-    if run and run.accuracy and worst:
-        top1 = run.accuracy.label_top1 if run.accuracy.label_top1 is not None else worst.top1_agreement
-    return Trial(
-        candidate,
-        cell.engine.id,
-        median,
-        worst.cosine if worst else None,
-        worst.snr_db if worst else None,
-        top1,
-        why_not="" if worst and median is not None else cell.engine.unverified_reason or "not measured",
-    )
-
-
-def _succeeded(cell: CellProgress) -> bool:
-    from farm.domain.jobs import JobState
-
-    return cell.state is JobState.SUCCEEDED

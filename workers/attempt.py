@@ -15,8 +15,8 @@ from farm.failpoints import reach
 from farm.logs import fields, log_context
 from farm.services.attempts import finish_attempt
 from workers.attempt_files import keep_files
-from workers.attempt_request import calibration_of, compose_request
-from workers.calibration import CalibrationStep
+from workers.attempt_request import compose_request
+from workers.calibration import CalibrationStep, calibration_input
 from workers.child.build_series import seconds_of_kept
 from workers.confinement import make_private, own_file, remove_folder, state_of
 from workers.conversion_step import Converted, convert
@@ -206,7 +206,7 @@ class _Attempt:
                 self._model,
                 self._folder,
                 model_path=model_path,
-                calibration=calibration_of(self._job.spec, calibration_path),
+                calibration=calibration_input(self._job.spec, calibration_path),
                 run=supervision.run_without_device,
             )
         source_path = self._converted.model_path if self._converted else model_path

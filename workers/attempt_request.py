@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from farm.domain.calibration import ALGORITHM_OPTION, ALGORITHMS
 from farm.domain.io_formats import IO_SCALES
+from workers.calibration import calibration_input
 from workers.child.build_series import CHOICE_DETAILS, BuildSeries
 from workers.child.requests import AttemptRequest
-from workers.materials import benchmark_shapes, benchmark_values, chunk_shapes, chunk_values
+from workers.materials import chunk_shapes, chunk_values, timed_calls
 from workers.plugin_files import plugin_paths_in
 from workers.reference import can_run_engine
-from workers.toolchains.toolchain import BuildInput, BuildOutput, CalibrationInput
+from workers.toolchains.toolchain import BuildInput, BuildOutput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from farm.domain.filing import Engine
     from farm.domain.models import Model
-    from farm.domain.specs import BuildSpec
     from farm.domain.work import Job
     from workers.workplace import Workplace
 
@@ -69,7 +68,7 @@ def compose_request(
         profiles=spec.profiles,
         compute_capability=target.device_type.compute_capability,
         timing_cache_out=timing_cache_out,
-        calibration=calibration_of(spec, calibration_path),
+        calibration=calibration_input(spec, calibration_path),
         kept_layers=spec.kept_layers,
         conversion=conversion,
         io_formats=spec.io_formats,
@@ -91,8 +90,7 @@ def compose_request(
         chunk_values=chunk_values(model, job, inputs) if inputs else {},
         thresholds=job.request.verification.thresholds,
         benchmark=job.request.benchmark if runs_here else None,
-        benchmark_shapes=benchmark_shapes(model, job) if runs_here else (),
-        benchmark_values=benchmark_values(model, job) if runs_here else (),
+        timed_calls=timed_calls(model, job) if runs_here else (),
         samples_path=folder / "samples.npz" if runs_here else None,
         profile_path=folder / "profile.json" if runs_here else None,
         series=_series_of(job, filed) if runs_here and is_build else None,
@@ -115,17 +113,3 @@ def _series_of(job: Job, filed: tuple[Engine, Path] | None) -> BuildSeries | Non
         details={name: value for name, value in engine.details.items() if name not in CHOICE_DETAILS},
     )
     return BuildSeries(job.request.builds, path, facts, engine.build_s)
-
-
-def calibration_of(spec: BuildSpec, data_path: Path | None) -> CalibrationInput | None:
-    """What a cell is calibrated with, with its samples in a file; none where nothing is."""
-    wanted = spec.calibration
-    if wanted is None:
-        return None
-    return CalibrationInput(
-        algorithm=spec.builder_config.get(ALGORITHM_OPTION, ALGORITHMS["entropy"]),
-        data_path=data_path,
-        batch=wanted.batch,
-        samples=wanted.samples,
-        seed=wanted.seed,
-    )

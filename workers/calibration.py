@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from farm.domain.calibration import algorithm_of
 from farm.domain.calibration_caches import (
     MAX_CALIBRATION_CACHE_BYTES,
     ReturnedCalibrationCache,
@@ -14,12 +15,14 @@ from farm.domain.calibration_caches import (
 from farm.domain.errors import CorruptArtifactError, FarmError, NotFoundError
 from workers.confinement import is_own_file
 from workers.materials import place_inputs
+from workers.toolchains.toolchain import CALIBRATION_CACHE, CalibrationInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from farm.domain.digests import Digest
+    from farm.domain.specs import BuildSpec
     from farm.domain.work import Job
     from workers.child.requests import AttemptRequest
     from workers.journal import Journal
@@ -27,8 +30,25 @@ if TYPE_CHECKING:
     from workers.workplace import Workplace
 
 _log = logging.getLogger(__name__)
-#: In an engine's details: what a calibration cache did for its build.
-DETAIL = "calibration_cache"
+
+
+def calibration_input(spec: BuildSpec, data_path: Path | None) -> CalibrationInput | None:
+    """What a cell is calibrated with; none where nothing is.
+
+    Args:
+        spec: of the cell.
+        data_path: the file of its samples; none for random ones.
+    """
+    wanted = spec.calibration
+    if wanted is None:
+        return None
+    return CalibrationInput(
+        algorithm=algorithm_of(spec.builder_config),
+        data_path=data_path,
+        batch=wanted.batch,
+        samples=wanted.samples,
+        seed=wanted.seed,
+    )
 
 
 class CalibrationStep:
@@ -80,7 +100,7 @@ class CalibrationStep:
 
     def give_back(self, build: BuildOutput) -> ReturnedCalibrationCache | None:
         """Keeps in the store what the build came back with; none where nothing is to be noted."""
-        facts: Mapping[str, object] | None = build.details.get(DETAIL)
+        facts: Mapping[str, object] | None = build.details.get(CALIBRATION_CACHE)
         if facts is None or self._key is None:
             return None
         if facts.get("taken"):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from farm.domain.conversion import conversion_of
 from farm.domain.errors import UnsupportedTargetError
+from farm.domain.profile_shapes import first_profile
 from workers.conversion.request import ConversionRequest, conversion_request_as_json
 from workers.workplace import ChildFailedError
 
@@ -68,7 +69,7 @@ def convert(
         model_path,
         converted / "model.onnx",
         wanted,
-        spec.profiles[0] if spec.profiles else {},
+        first_profile(spec.profiles),
         calibration if wanted.quantized else None,
         spec.kept_layers,
     )

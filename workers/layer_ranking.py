@@ -13,7 +13,7 @@ from workers.child_process import ChildProcess
 from workers.interpreters import code_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from farm.settings import Settings
     from workers.conversion.sensitivity import SensitivityRequest
@@ -59,6 +59,22 @@ def rank_layers(
         raise _error_named(failure.code)(failure.message, hint=failure.hint)
     layers: list[dict[str, Any]] = outcome.answer["layers"]
     return layers
+
+
+def ranked_names(layers: Sequence[dict[str, Any]], *, any_name: bool) -> list[tuple[str, ...]]:
+    """The names of the layers that lose something, the worst first.
+
+    Args:
+        layers: as `LayerError` has them, the greatest jump first.
+        any_name: whether names count that the comparison gave to nodes without one.
+    """
+    from workers.conversion.sensitivity import LEAST_JUMP
+
+    return [
+        tuple(layer["nodes"])
+        for layer in layers
+        if layer["jump"] > LEAST_JUMP and (any_name or layer["have_own_names"])
+    ]
 
 
 def _error_named(code: str) -> type[FarmError]:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from farm.domain.digests import canonical_json
 from farm.domain.identifiers import new_id
-from farm.domain.profile_shapes import opt_shapes_of, opt_values_of, profile_for_samples
+from farm.domain.profile_shapes import first_profile, opt_shapes_of, opt_values_of, profile_for_samples
 from farm.domain.profiles import profile_at_batch, shapes_at_batch
 from workers.array_shapes import array_shapes
+from workers.child.reference_request import shapes_as_json
+from workers.child.requests import TimedCall
 from workers.confinement import make_read_only
 
 if TYPE_CHECKING:
@@ -87,24 +89,17 @@ def further_calls(model: Model, job: Job) -> tuple[tuple[Mapping[str, Shape], Ma
 def _chunk_profile(model: Model, job: Job, inputs: Path | None) -> Mapping[str, ShapeRange]:
     profiles = job.spec.profiles
     if inputs is None or len(profiles) <= 1:
-        return profiles[0] if profiles else {}
+        return first_profile(profiles)
     return profile_for_samples(model, profiles, array_shapes(inputs))
 
 
-def benchmark_shapes(model: Model, job: Job) -> tuple[tuple[int, Mapping[str, Shape]], ...]:
-    """For every batch size of a job the shape of every input, in the profile that fits the batch best."""
-    return tuple(
-        (batch, shapes_at_batch(model, profile_at_batch(model, job.spec.profiles, batch), batch))
-        for batch in job.request.benchmark.batches
-    )
-
-
-def benchmark_values(model: Model, job: Job) -> tuple[Mapping[str, Shape], ...]:
-    """For every batch size of a job the values of the inputs that hold a shape."""
-    return tuple(
-        opt_values_of(model, profile_at_batch(model, job.spec.profiles, batch))
-        for batch in job.request.benchmark.batches
-    )
+def timed_calls(model: Model, job: Job) -> tuple[TimedCall, ...]:
+    """What is fed for every batch size of a job, in the profile that fits the batch best."""
+    found = []
+    for batch in job.request.benchmark.batches:
+        profile = profile_at_batch(model, job.spec.profiles, batch)
+        found.append(TimedCall(batch, shapes_at_batch(model, profile, batch), opt_values_of(model, profile)))
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -126,16 +121,12 @@ class ReferenceKey:
             self.model_sha256,
             self.inputs_sha256,
             self.seed,
-            {name: list(shape) for name, shape in self.shapes.items()},
+            shapes_as_json(self.shapes),
             self.toolchain,
-            *([_plain(self.values)] if self.values else []),
-            *([[_plain(shapes), _plain(values)] for shapes, values in self.further]),
+            *([shapes_as_json(self.values)] if self.values else []),
+            *([shapes_as_json(shapes), shapes_as_json(values)] for shapes, values in self.further),
         ]
         return hashlib.sha256(canonical_json(value)).hexdigest()[:32]
-
-
-def _plain(shapes: Mapping[str, Shape]) -> dict[str, list[int]]:
-    return {name: list(shape) for name, shape in shapes.items()}
 
 
 class ReferenceCache:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from farm.domain.errors import CorruptArtifactError, DeviceUnavailableError, FarmError, NotFoundError
 from farm.domain.timing_caches import MAX_CACHE_BYTES, CacheUse, Merge, ReturnedCache, cache_key
 from farm.services.timing_caches import keep_out, merge_cache
-from workers.child.requests import MergeRequest, merge_request_as_json
+from workers.child.merge_request import MergeRequest, merge_request_as_json
 from workers.child_process import ChildProcess
 from workers.confinement import Limits, is_own_file, own_file
 from workers.device_lock import DeviceLock

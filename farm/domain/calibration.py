@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from farm.domain.models import Model
     from farm.domain.toolchains import ToolchainDescription
 
-#: Users' words for TensorRT's calibrators (`CalibrationAlgoType`); the first is what is used unless one is named.
+#: Users' words for TensorRT's calibrators (`CalibrationAlgoType`).
 ALGORITHMS = {
     "entropy": "ENTROPY_CALIBRATION_2",
     "minmax": "MINMAX_CALIBRATION",
     "entropy-legacy": "ENTROPY_CALIBRATION",
     "percentile": "LEGACY_CALIBRATION",
 }
+USUAL_ALGORITHM = ALGORITHMS["entropy"]
 #: The builder option of toolchains that calibrate.
 ALGORITHM_OPTION = "calibration_algorithm"
 #: In place of a file of samples.
@@ -75,6 +76,11 @@ class Calibration:
         """The inverse of `as_json`."""
         data = "" if value["data"] == RANDOM else str(value["data"])
         return cls(data, int(value["batch"]), int(value["samples"]), int(value.get("seed", 0)))
+
+
+def algorithm_of(options: Mapping[str, Any]) -> str:
+    """The `CalibrationAlgoType` that a cell's canonical options name, or the usual one."""
+    return str(options.get(ALGORITHM_OPTION, USUAL_ALGORITHM))
 
 
 def is_calibrated(precision: str, model: Model, calibration: Optional[Calibration] = None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
-from farm.domain.calibration import ALGORITHM_OPTION, ALGORITHMS
+from farm.domain.calibration import ALGORITHM_OPTION, algorithm_of
 from farm.domain.digests import digest_of_json
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def calibration_cache_key(spec: BuildSpec) -> Optional[CalibrationCacheKey]:
     """
     if spec.calibration is None:
         return None
-    config = dict(spec.builder_config)
-    algorithm = config.pop(ALGORITHM_OPTION, ALGORITHMS["entropy"])
+    algorithm = algorithm_of(spec.builder_config)
+    config = {name: value for name, value in spec.builder_config.items() if name != ALGORITHM_OPTION}
     document: Dict[str, Any] = {"calibration": spec.calibration.as_json()}
     if spec.calibration.is_random and spec.profiles:
         # The first dimension is the calibration's batch.

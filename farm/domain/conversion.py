@@ -6,7 +6,7 @@ Runtime computes in INT8 what is quantized. For them the model is converted befo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Mapping, Optional
 
 from farm.domain.precisions import is_quantized, parts_of
@@ -74,13 +74,23 @@ def conversion_of(
     for_cpu = toolchain.name == _ONNXRUNTIME
     if not for_cpu and not is_strongly_typed(toolchain, precision, options):
         return None
+    wanted = whole_conversion(precision, options, for_cpu=for_cpu)
+    if model.has_qdq_nodes:
+        wanted = replace(wanted, quantized="")
+    return wanted if wanted.quantized or wanted.half else None
+
+
+def whole_conversion(precision: str, options: Mapping[str, Any], *, for_cpu: bool = False) -> Conversion:
+    """All that a precision names, whoever would do it and whatever the model says by itself.
+
+    Args:
+        precision: of a cell.
+        options: the cell's builder options.
+        for_cpu: whether ONNX Runtime is to run the model.
+    """
     parts = parts_of(precision)
     quantized = next((part for part in ("int8", "fp8") if part in parts), "")
     half = next((part for part in ("fp16", "bf16") if part in parts), "")
-    if is_quantized(precision) and model.has_qdq_nodes:
-        quantized = ""
-    if not quantized and not half:
-        return None
     return Conversion(half, quantized, str(options.get(CONVERTER_OPTION, CONVERTERS[0])), for_cpu)
 
 

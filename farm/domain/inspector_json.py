@@ -114,6 +114,9 @@ def _tensor(told: Any) -> LayerTensor:
     if isinstance(told, str):
         return LayerTensor(told)
     both = str(told.get("Format/Datatype", ""))
+    if both.startswith("N/A"):
+        # "N/A due to dynamic shapes", of all tensors: TensorRT 8.6, with an execution context at hand or without.
+        both = ""
     dtype = str(told.get("Datatype") or told.get("DataType") or both)
     return LayerTensor(
         name=str(told.get("Name", "")),

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from farm.domain.shapes import Shape, ShapeRange
 
 
+def first_profile(profiles: Sequence[Mapping[str, ShapeRange]]) -> Mapping[str, ShapeRange]:
+    """The profile that random samples, calibration and conversion go by; no ranges for a static model."""
+    return profiles[0] if profiles else {}
+
+
 def shape_ranges(model: Model, profile: Mapping[str, ShapeRange]) -> dict[str, ShapeRange]:
     """A profile without the ranges of values."""
     dynamic = {tensor.name for tensor in model.inputs if tensor.is_dynamic}

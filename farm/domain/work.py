@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm.domain.accuracy import VerificationSpec
 from farm.domain.benchmarks import BenchmarkSpec
+from farm.domain.errors import InvalidSpecError
 from farm.domain.jobs import DEFAULT_MAX_ATTEMPTS, AttemptState, Failure, JobKind, JobState, Phase
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from farm.domain.specs import BuildSpec
     from farm.domain.targets import Target
     from farm.domain.timing_caches import ReturnedCache
+
+
+#: One attempt builds them all.
+MOST_BUILDS = 32
 
 
 class Disposition(str, Enum):
@@ -60,6 +65,11 @@ class JobRequest:
     priority: int = 0
     rebuild_by: str = ""
     builds: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what no attempt does."""
+        if not 1 <= self.builds <= MOST_BUILDS:
+            raise InvalidSpecError(f"a cell is built 1 to {MOST_BUILDS} times, not {self.builds}")
 
     @property
     def is_rebuild(self) -> bool:
@@ -224,6 +234,10 @@ class ModelName:
     version: int
     model_sha256: str
     created_at: datetime
+
+    def __str__(self) -> str:
+        """As users write it: `resnet50@2`."""
+        return f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.domain.errors import InvalidRequestError, NotFoundError
+from farm.services.model_names import model_label, newest_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,9 +55,9 @@ def return_calibration_cache(transaction: Transaction, returned: ReturnedCalibra
 
 def report_calibration_caches(transaction: Transaction) -> list[CalibrationCacheReport]:
     """Every filed cache, the newest first."""
-    names = {name.model_sha256: f"{name.name}@{name.version}" for name in transaction.models.names()}
+    names = newest_names(transaction)
     return [
-        CalibrationCacheReport(cache, names.get(cache.key.model_sha256, cache.key.model_sha256[:12]))
+        CalibrationCacheReport(cache, model_label(names, cache.key.model_sha256))
         for cache in transaction.calibration_caches.all()
     ]
 

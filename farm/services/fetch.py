@@ -62,7 +62,7 @@ def find_engine(transaction: Transaction, query: FetchQuery) -> tuple[ModelName,
         raise _is_retired(name, retired[-1], slugs)
     if not engines:
         raise NoEngineFitsError(
-            f"no engine of {name.name}@{name.version} is built yet",
+            f"no engine of {name} is built yet",
             hint=_older_versions(transaction, name)
             or "`farm submit` builds it; `farm status` shows what is under way.",
         )
@@ -150,16 +150,14 @@ def _no_fit(
         hint = did_you_mean(query.gpu, slugs.values())
     else:
         hint = f"`farm submit` builds one that fits; `farm engines {name.name}` lists all there are."
-    return NoEngineFitsError(
-        f"no engine of {name.name}@{name.version} fits {asked}; there are: {there}", hint=hint
-    )
+    return NoEngineFitsError(f"no engine of {name} fits {asked}; there are: {there}", hint=hint)
 
 
 def _is_retired(name: ModelName, engine: Engine, slugs: dict[DeviceType, str]) -> NoEngineFitsError:
     assert engine.retired_at is not None  # noqa: S101 - chosen by it
     spec = engine.spec
     return NoEngineFitsError(
-        f"the engine of {name.name}@{name.version} for {slugs[spec.target.device_type]} · "
+        f"the engine of {name} for {slugs[spec.target.device_type]} · "
         f"{spec.target.toolchain} · {spec.precision} was retired on {engine.retired_at:%Y-%m-%d %H:%M} UTC: "
         f"its bytes are gone",
         hint="`farm submit` builds it anew; `farm pin` keeps an engine from being retired.",

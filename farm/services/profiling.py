@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from farm.domain.errors import ConflictError, InvalidRequestError, NotFoundError
+from farm.domain.errors import InvalidRequestError, NotFoundError
 from farm.domain.jobs import JobKind
 from farm.domain.targets import DeviceKind
 from farm.domain.work import Cell, Disposition, JobRequest
+from farm.services.looking_again import until_filed
+from farm.services.model_names import newest_names
 
 if TYPE_CHECKING:
     from farm.domain.benchmarks import BenchmarkSpec
     from farm.domain.filing import Engine, Run
-    from farm.domain.work import ModelName, Submission
-    from farm.services.ports import Database, Transaction
-
-_MOST_LOOKS = 5
+    from farm.domain.work import Submission
+    from farm.services.ports import Database
 
 
 def profiled_run(
@@ -60,18 +60,14 @@ def queue_profile(database: Database, engine: Engine, benchmark: BenchmarkSpec, 
     request = JobRequest(kind=JobKind.BENCHMARK, benchmark=benchmark)
     verification = replace(request.verification, inputs_sha256=newest.inputs_sha256 if newest else "")
     request = replace(request, verification=verification)
-    for _ in range(_MOST_LOOKS):
-        try:
-            return _queue(database, engine, request, user)
-        except ConflictError:
-            # Somebody queued the same between looking and queueing: theirs is there to be shared by now.
-            continue
-    return _queue(database, engine, request, user)
+    return until_filed(lambda: _queue(database, engine, request, user))
 
 
 def _queue(database: Database, engine: Engine, request: JobRequest, user: str) -> Submission:
     with database.transaction() as transaction:
-        name = _name_of(transaction, engine)
+        name = newest_names(transaction).get(engine.spec.model_sha256)
+        if name is None:
+            raise NotFoundError(f"the model of engine {engine.id} has no name")
         job = transaction.jobs.active(engine.spec, request)
         disposition = Disposition.SHARED if job else Disposition.QUEUED
         if job is None:
@@ -85,17 +81,9 @@ def _queue(database: Database, engine: Engine, request: JobRequest, user: str) -
             tags={},
             cells=[Cell(0, engine.spec, disposition, job.id, engine.id)],
             request={
-                "model": f"{name.name}@{name.version}",
+                "model": str(name),
                 "profile": engine.id,
                 "batches": list(request.benchmark.batches),
                 "inputs_sha256": request.verification.inputs_sha256,
             },
         )
-
-
-def _name_of(transaction: Transaction, engine: Engine) -> ModelName:
-    """The newest name of an engine's model."""
-    for name in reversed(transaction.models.names()):
-        if name.model_sha256 == engine.spec.model_sha256:
-            return name
-    raise NotFoundError(f"the model of engine {engine.id} has no name")

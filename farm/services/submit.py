@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from farm.domain.errors import ConflictError, InvalidRequestError
+from farm.domain.errors import InvalidRequestError
 from farm.domain.jobs import JobKind, JobState
 from farm.domain.work import Cell, Disposition, FollowUp, JobRequest, WantedJob
 from farm.services.filed_answers import needs_measuring, needs_rebuilding
+from farm.services.looking_again import until_filed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from farm.domain.work import Job, ModelName, Submission
     from farm.services.plan import Plan
     from farm.services.ports import ArtifactStore, Database, Transaction
-
-_MOST_LOOKS = 5
 
 
 @dataclass(frozen=True)
@@ -82,14 +81,7 @@ def submit_plan(database: Database, model: Model, plan: Plan, order: SubmitOrder
     Raises:
         DatabaseUnavailableError: nothing was filed.
     """
-    for _ in range(_MOST_LOOKS):
-        try:
-            return _submit(database, model, plan, order)
-        except ConflictError:
-            # Between looking and queueing somebody else queued the same: theirs is there to be shared by now.
-            # The transaction begins anew, so that rows are always taken in one order, looking first.
-            continue
-    return _submit(database, model, plan, order)
+    return until_filed(lambda: _submit(database, model, plan, order))
 
 
 def _submit(database: Database, model: Model, plan: Plan, order: SubmitOrder) -> Submission:
@@ -285,7 +277,7 @@ def _asks_more(does: JobRequest, asked: JobRequest) -> bool:
 
 def _summary(name: ModelName, plan: Plan, request: JobRequest) -> dict[str, object]:
     return {
-        "model": f"{name.name}@{name.version}",
+        "model": str(name),
         "cells": [
             f"{cell.slug} · {cell.spec.target.toolchain} · {cell.spec.precision}" for cell in plan.cells
         ],

@@ -44,7 +44,7 @@ def check_fetched(engine: Engine, name: ModelName, keys: SignatureChecker) -> En
     """
     if engine.spec.model_sha256 != name.model_sha256:
         raise UntrustedEngineError(
-            f"engine {engine.id} is filed under {name.name}@{name.version}, but its key is another model's",
+            f"engine {engine.id} is filed under {name}, but its key is another model's",
             hint="Somebody changed what SQL says of it. Nothing was handed out.",
         )
     return check_engine(engine, engine.spec, keys)

@@ -1,4 +1,4 @@
-"""The search of `farm tune`: what is to be tried next, from what is known. It touches nothing itself."""
+"""The search of `farm tune`: what is to be tried next, from what came of the rest. It touches nothing itself."""
 
 from __future__ import annotations
 
@@ -6,15 +6,27 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from farm.domain.conversion import conversion_of
+from farm.domain.errors import AccuracyError
+from farm.domain.jobs import JobState
+from farm.domain.medians import medians_ms
+from farm.domain.precisions import is_quantized
 from farm.domain.tuning import Candidate, Demand, Trial, best_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from farm.domain.conversion import Conversion
+    from farm.domain.models import Model
+    from farm.domain.specs import BuildSpec
+    from farm.services.progress import CellProgress
+
 #: From the most accurate to the fastest, as it is on most devices; each is tried where it is supported.
 LADDER = ("fp32", "tf32", "bf16", "fp16", "int8+fp16", "int8", "fp8+fp16", "fp8")
 #: How many of the layers that hurt most stay in FP32, one after the other.
 SHARES = (0.01, 0.04, 0.16, 0.5)
+#: Without any 16-bit or 8-bit part there is nothing that a layer could be kept out of.
+_WHOLE = ("fp32", "tf32", "best")
 
 
 @dataclass(frozen=True)
@@ -130,3 +142,42 @@ def _beats(trial: Trial, best: Trial | None) -> bool:
     if best is None or best.median_ms is None:
         return True
     return trial.median_ms is not None and trial.median_ms < best.median_ms
+
+
+def conversion_of_cell(spec: BuildSpec, model: Model) -> Conversion | None:
+    """How a cell's model is converted before it is built; none where it is built as it is."""
+    return conversion_of(spec.target.toolchain, spec.precision, spec.builder_config, model)
+
+
+def can_keep_layers(spec: BuildSpec, model: Model) -> bool:
+    """Whether single layers of a cell can stay in FP32: by conversion of the model, or by TensorRT's constraints."""
+    if spec.precision in _WHOLE or (is_quantized(spec.precision) and model.has_qdq_nodes):
+        return False
+    return conversion_of_cell(spec, model) is not None or spec.target.toolchain.name == "tensorrt"
+
+
+def trial_of(candidate: Candidate, cell: CellProgress, demand: Demand) -> Trial:
+    """What a cell of a submission that has ended says of a candidate."""
+    failure = cell.job.failure if cell.job else None
+    if cell.engine is None or (failure is not None and cell.state is not JobState.SUCCEEDED):
+        why = failure.message if failure else cell.state.value.lower()
+        return Trial(
+            candidate,
+            why_not=why,
+            is_inaccurate=failure is not None and failure.code == AccuracyError.__name__,
+        )
+    run = cell.engine.latest_run
+    worst = run.accuracy.worst if run and run.accuracy else None
+    median = medians_ms(run.measurements).get(demand.batch) if run else None
+    top1 = None
+    if run and run.accuracy and worst:
+        top1 = run.accuracy.label_top1 if run.accuracy.label_top1 is not None else worst.top1_agreement
+    return Trial(
+        candidate,
+        cell.engine.id,
+        median,
+        worst.cosine if worst else None,
+        worst.snr_db if worst else None,
+        top1,
+        why_not="" if worst and median is not None else cell.engine.unverified_reason or "not measured",
+    )

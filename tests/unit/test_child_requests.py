@@ -24,6 +24,7 @@ from workers.child.reference_request import (
 from workers.child.requests import (
     AttemptRequest,
     AttemptResult,
+    TimedCall,
     attempt_request_as_json,
     attempt_request_from_json,
     result_as_json,
@@ -63,6 +64,12 @@ BUILDS = st.builds(
         cache_in=st.none() | PATHS,
         cache_out=st.none() | PATHS,
     ),
+    io_formats=st.dictionaries(st.text(max_size=3), st.just("fp16:chw16"), max_size=2),
+    plugin_paths=st.lists(PATHS, max_size=2).map(tuple),
+    kept_layers=st.lists(st.text(max_size=3), max_size=2).map(tuple),
+    conversion=st.text(max_size=5),
+    layers_path=st.none() | PATHS,
+    refit_path=st.none() | PATHS,
 )
 SERIES = st.builds(
     BuildSeries,
@@ -84,8 +91,12 @@ REQUESTS = st.builds(
     chunk_shapes=SHAPES,
     thresholds=st.builds(Thresholds, min_cosine=st.floats(0, 1), min_snr_db=st.none() | st.floats(0, 99)),
     benchmark=st.none() | st.just(BenchmarkSpec(batches=(1, 2))),
-    benchmark_shapes=st.lists(st.tuples(st.integers(0, 9), SHAPES), max_size=3).map(tuple),
+    timed_calls=st.lists(st.builds(TimedCall, st.integers(0, 9), SHAPES, SHAPES), max_size=3).map(tuple),
     samples_path=st.none() | PATHS,
+    profile_path=st.none() | PATHS,
+    chunk_values=SHAPES,
+    plugin_paths=st.lists(PATHS, max_size=2).map(tuple),
+    io_scales=st.dictionaries(st.text(max_size=3), st.floats(0, 9), max_size=2),
 )
 
 

@@ -15,11 +15,10 @@ from tests.factories import a_build_spec, a_job_request, a_model, a_tensor
 from workers.array_shapes import array_shapes
 from workers.materials import (
     ReferenceKey,
-    benchmark_shapes,
-    benchmark_values,
     chunk_shapes,
     chunk_values,
     further_calls,
+    timed_calls,
 )
 
 if TYPE_CHECKING:
@@ -44,11 +43,10 @@ def a_job(*profiles: dict[str, ShapeRange], batches: tuple[int, ...] = (1, 8)) -
 
 def test_each_batch_is_measured_in_the_profile_that_fits_it_best() -> None:
     job = a_job(SMALL, LARGE)
-    assert benchmark_shapes(MODEL, job) == (
-        (1, {"x": (1, 64), "size": (2,)}),
-        (8, {"x": (8, 4), "size": (2,)}),
+    assert timed_calls(MODEL, job) == (
+        (1, {"x": (1, 64), "size": (2,)}, {"size": (64, 64)}),
+        (8, {"x": (8, 4), "size": (2,)}, {"size": (4, 4)}),
     )
-    assert benchmark_values(MODEL, job) == ({"size": (64, 64)}, {"size": (4, 4)})
 
 
 def test_random_samples_are_made_for_the_first_profile() -> None:
@@ -76,7 +74,7 @@ def test_a_static_model_has_its_own_shapes_and_no_values() -> None:
     job = a_job(batches=(4,))
     assert chunk_shapes(model, job) == {"x": (4, 2)}
     assert chunk_values(model, job) == {}
-    assert benchmark_shapes(model, job) == ((4, {"x": (4, 2)}),)
+    assert timed_calls(model, job) == ((4, {"x": (4, 2)}, {}),)
 
 
 def test_a_reference_at_other_values_is_another_one() -> None:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cli.tuning import can_keep_layers, ranked_names, trial_of
 from farm.domain.jobs import Failure, FailureClass, JobState
 from farm.domain.targets import ToolchainId
 from farm.domain.tuning import Candidate, Demand
 from farm.domain.work import Cell, Disposition
 from farm.services.progress import CellProgress
+from farm.services.tune import can_keep_layers, trial_of
 from tests.behaviours.given import given_a_farm, given_a_finished_job
 from tests.factories import a_build_spec, a_model, a_target
 from tests.fakes import InMemoryDatabase
+from workers.layer_ranking import ranked_names
 
 if TYPE_CHECKING:
     from farm.domain.filing import Engine

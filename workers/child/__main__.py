@@ -18,11 +18,11 @@ from typing import Any
 from farm.domain.errors import BuildError, FarmError, OutOfMemoryError
 from farm.domain.jobs import Failure, Phase
 from workers.child.events import EventStream
+from workers.child.merge_request import merge_request_from_json
 from workers.child.reference_request import reference_request_from_json
 from workers.child.requests import (
     AttemptResult,
     attempt_request_from_json,
-    merge_request_from_json,
     result_as_json,
     write_json,
 )

@@ -6,26 +6,26 @@ import platform
 import resource
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from farm.domain.errors import BuildError, ConflictError
+from farm.domain.errors import BuildError
 from farm.domain.jobs import Phase
 from workers.child.benchmark import time_engine
-from workers.child.loading import load_engine
+from workers.child.loading import load_engine, load_exactly
 from workers.child.profile import profile_engine
 from workers.child.rebuilds import build_and_choose
 from workers.child.requests import AttemptRequest, AttemptResult
 from workers.child.verify import verify
-from workers.toolchains import load_toolchain
 
 if TYPE_CHECKING:
     from farm.domain.accuracy import Accuracy
     from farm.domain.benchmarks import Measurement
     from workers.child.events import EventStream
-    from workers.toolchains.toolchain import BuildInput, BuildOutput, Progress, Toolchain
+    from workers.toolchains.toolchain import BuildInput, BuildOutput, Progress, Refits, Toolchain
 
 
 def run_attempt(request: AttemptRequest, events: EventStream) -> AttemptResult:
@@ -36,13 +36,7 @@ def run_attempt(request: AttemptRequest, events: EventStream) -> AttemptResult:
     """
     seconds: dict[str, float] = {}
     events.enter(Phase.PREPARE, f"loading {request.toolchain}")
-    toolchain = load_toolchain(request.toolchain)
-    found = toolchain.describe().id
-    if found.version != request.toolchain_version:
-        raise ConflictError(
-            f"this interpreter has {found}, but the job wants {request.toolchain} {request.toolchain_version}",
-            hint="The environment was changed under the worker: restart the worker.",
-        )
+    toolchain = load_exactly(request.toolchain, request.toolchain_version)
     if request.series is not None:
         return replace(build_and_choose(toolchain, request, events), environment=_environment())
     build: BuildOutput | None = None
@@ -54,8 +48,7 @@ def run_attempt(request: AttemptRequest, events: EventStream) -> AttemptResult:
     accuracy: Accuracy | None = None
     measurements: list[Measurement] = []
     if request.inputs_path is not None or request.benchmark is not None:
-        engine = load_engine(toolchain, request, build)
-        try:
+        with closing(load_engine(toolchain, request, build)) as engine:
             if request.inputs_path is not None:
                 events.enter(Phase.VERIFY)
                 begin = time.perf_counter()
@@ -69,8 +62,6 @@ def run_attempt(request: AttemptRequest, events: EventStream) -> AttemptResult:
                 if request.benchmark.profile:
                     profile_engine(engine, request, events.progress)
                 seconds[Phase.BENCHMARK.value] = time.perf_counter() - begin
-        finally:
-            engine.close()
     return AttemptResult(
         build=build,
         accuracy=accuracy,
@@ -84,14 +75,12 @@ def _make(toolchain: Toolchain, build: BuildInput, progress: Progress) -> BuildO
     """Builds the engine, or replaces the weights of one that is there."""
     if build.refit_path is None:
         return toolchain.build(build, progress)
-    refit = getattr(toolchain, "refit", None)
-    if refit is None:
+    if not hasattr(toolchain, "refit"):
         raise BuildError(
             f"{toolchain.describe().id} can not replace an engine's weights",
             hint="The full build beside the refit does without it.",
         )
-    output: BuildOutput = refit(build, progress)
-    return output
+    return cast("Refits", toolchain).refit(build, progress)
 
 
 def _environment() -> dict[str, str | int]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from farm.domain.benchmarks import Measurement
-    from farm.domain.shapes import Shape
-    from workers.child.requests import AttemptRequest
+    from workers.child.requests import AttemptRequest, TimedCall
     from workers.toolchains.toolchain import LoadedEngine
 
 
@@ -28,31 +28,24 @@ def time_engine(
     assert request.benchmark is not None  # noqa: S101 - the caller asked for a benchmark
     measurements: list[Measurement] = []
     raw: dict[str, NDArray[np.float64]] = {}
-    held = request.benchmark_values or ({},) * len(request.benchmark_shapes)
-    for (batch, shapes), values in zip(request.benchmark_shapes, held):
-        for session in engine.timed_sessions(inputs_for(engine, request, shapes, values)):
-            try:
-                found, samples = measure(session, request.benchmark, batch, shapes, progress)
-            finally:
-                session.close()
+    for call in request.timed_calls:
+        for session in engine.timed_sessions(inputs_for(engine, request, call)):
+            with closing(session):
+                found, samples = measure(session, request.benchmark, call.batch, call.shapes, progress)
             measurements.append(found)
-            raw[f"batch{batch}{'_graph' if session.is_graph else ''}"] = samples
+            raw[f"batch{call.batch}{'_graph' if session.is_graph else ''}"] = samples
     if request.samples_path is not None:
         with request.samples_path.open("wb") as stream:
             np.savez_compressed(stream, **raw)  # type: ignore[arg-type]
     return measurements
 
 
-def inputs_for(
-    engine: LoadedEngine,
-    request: AttemptRequest,
-    shapes: Mapping[str, Shape],
-    values: Mapping[str, Shape],
-) -> dict[str, NDArray[Any]]:
+def inputs_for(engine: LoadedEngine, request: AttemptRequest, call: TimedCall) -> dict[str, NDArray[Any]]:
     """The verification's own samples, repeated to the batch, where they fit; else random ones.
 
     Real samples matter for models whose time depends on their data.
     """
+    shapes, values = call.shapes, call.values
     drawn = [
         replace(tensor, shape=shapes[tensor.name]) for tensor in engine.inputs if tensor.name not in values
     ]

@@ -1,10 +1,12 @@
-"""Loads an engine with what it needs: its plugin libraries, and the scales of its int8 inputs and outputs."""
+"""Loads what a request names: a toolchain of just this version, and an engine with its plugins and its scales."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from farm.domain.errors import ConflictError
 from farm.domain.io_formats import IO_SCALES
+from workers.toolchains import load_toolchain
 
 if TYPE_CHECKING:
     from workers.child.requests import AttemptRequest
@@ -15,6 +17,22 @@ if TYPE_CHECKING:
         TakesScales,
         Toolchain,
     )
+
+
+def load_exactly(name: str, version: str) -> Toolchain:
+    """A toolchain of this interpreter.
+
+    Raises:
+        ConflictError: it is here in another version.
+    """
+    toolchain = load_toolchain(name)
+    found = toolchain.describe().id
+    if found.version != version:
+        raise ConflictError(
+            f"this interpreter has {found}, but the job wants {name} {version}",
+            hint="The environment was changed under the worker: restart the worker.",
+        )
+    return toolchain
 
 
 def load_engine(toolchain: Toolchain, request: AttemptRequest, built: BuildOutput | None) -> LoadedEngine:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from farm.domain.errors import BuildError
-from workers.toolchains import load_toolchain
+from workers.child.loading import load_exactly
 
 if TYPE_CHECKING:
-    from workers.child.requests import MergeRequest
+    from workers.child.merge_request import MergeRequest
     from workers.toolchains.toolchain import MergesTimingCaches
 
 
@@ -19,16 +19,12 @@ def merge_caches(request: MergeRequest) -> dict[str, Any]:
         `written`, whether there was anything to write, and `refused`, the paths that the toolchain did not take.
 
     Raises:
-        BuildError: the toolchain here is another one, or has no timing caches.
+        ConflictError: the toolchain here has another version.
+        BuildError: it has no timing caches.
     """
-    toolchain = load_toolchain(request.toolchain)
-    found = toolchain.describe().id
-    if found.version != request.toolchain_version:
-        raise BuildError(
-            f"this interpreter has {found}, but the caches are of {request.toolchain} {request.toolchain_version}"
-        )
+    toolchain = load_exactly(request.toolchain, request.toolchain_version)
     if not hasattr(toolchain, "merge_timing_caches"):
-        raise BuildError(f"{found} has no timing caches")
+        raise BuildError(f"{toolchain.describe().id} has no timing caches")
     taken = cast("MergesTimingCaches", toolchain).merge_timing_caches(request.caches, request.merged_path)
     return {
         "written": any(taken),

@@ -34,13 +34,12 @@ def profile_engine(
             hint="TensorRT, TensorRT-RTX and ONNX Runtime have profilers.",
         )
     profiles: List[LayerProfile] = []
-    held = request.benchmark_values or ({},) * len(request.benchmark_shapes)
-    for position, ((batch, shapes), values) in enumerate(zip(request.benchmark_shapes, held)):
-        progress(position / len(held), f"layers at batch {batch}")
-        seen = engine.profile_layers(inputs_for(engine, request, shapes, values), ITERATIONS)
+    for position, call in enumerate(request.timed_calls):
+        progress(position / len(request.timed_calls), f"layers at batch {call.batch}")
+        seen = engine.profile_layers(inputs_for(engine, request, call), ITERATIONS)
         iterations = tuple(map(tuple, seen))
         if not any(iterations):
-            raise BuildError(f"{engine.layer_profiler} told of no layer at batch {batch}")
-        profiles.append(LayerProfile(batch, shapes, engine.layer_profiler, iterations))
+            raise BuildError(f"{engine.layer_profiler} told of no layer at batch {call.batch}")
+        profiles.append(LayerProfile(call.batch, call.shapes, engine.layer_profiler, iterations))
     if request.profile_path is not None:
         request.profile_path.write_text(json.dumps(profiles_as_json(profiles)))

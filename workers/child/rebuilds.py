@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Optional, Tuple, Union
 
@@ -168,28 +169,19 @@ def _build(toolchain: Toolchain, contender: _Contender, told: _Told) -> None:
 
 
 def _verify(toolchain: Toolchain, contender: _Contender, told: _Told) -> None:
-    engine = load_engine(toolchain, contender.request, contender.output)
-    try:
+    with closing(load_engine(toolchain, contender.request, contender.output)) as engine:
         contender.accuracy = verify(engine, contender.request, told)
-    finally:
-        engine.close()
     contender.request.thresholds.check(contender.accuracy)
 
 
 def _time(toolchain: Toolchain, contender: _Contender, told: _Told) -> None:
-    engine = load_engine(toolchain, contender.request, contender.output)
-    try:
+    with closing(load_engine(toolchain, contender.request, contender.output)) as engine:
         contender.measurements = tuple(time_engine(engine, contender.request, told))
-    finally:
-        engine.close()
 
 
 def _profile(toolchain: Toolchain, request: AttemptRequest, output: BuildOutput, events: EventStream) -> None:
-    engine = load_engine(toolchain, request, output)
-    try:
+    with closing(load_engine(toolchain, request, output)) as engine:
         profile_engine(engine, request, events.progress)
-    finally:
-        engine.close()
 
 
 def _keep(kept: _Contender, request: AttemptRequest) -> BuildOutput:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping, Optional, Tuple
+from types import MappingProxyType
+from typing import Any, Mapping, NamedTuple
 
 from farm.domain.accuracy import Accuracy, Thresholds
 from farm.domain.benchmarks import BenchmarkSpec, Measurement
@@ -18,8 +19,32 @@ from workers.child.build_series import BuildSeries
 from workers.child.reference_request import shapes_as_json, shapes_from_json
 from workers.toolchains.toolchain import BuildInput, BuildOutput, CalibrationInput
 
-#: Of a `CalibrationInput`.
-_CALIBRATION_PATHS = ("data_path", "cache_in", "cache_out")
+
+class TimedCall(NamedTuple):
+    """One measurement of a benchmark.
+
+    Attributes:
+        batch: the batch size that it stands for.
+        shapes: every input's shape.
+        values: of the inputs that hold a shape.
+    """
+
+    batch: int
+    shapes: Mapping[str, Shape]
+    values: Mapping[str, Shape] = MappingProxyType({})
+
+    def as_json(self) -> dict[str, Any]:
+        """The form in a request."""
+        return {
+            "batch": self.batch,
+            "shapes": shapes_as_json(self.shapes),
+            "values": shapes_as_json(self.values),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TimedCall:
+        """The inverse of `as_json`."""
+        return cls(value["batch"], shapes_from_json(value["shapes"]), shapes_from_json(value["values"]))
 
 
 @dataclass(frozen=True)
@@ -37,12 +62,11 @@ class AttemptRequest:
         chunk_shapes: every input's shape for one call.
         thresholds: what it must reach.
         benchmark: how to time it; none if it is not to be timed.
-        benchmark_shapes: for every measurement the batch and every input's shape.
+        timed_calls: what is fed for every measurement.
         samples_path: where to write raw samples.
         series: that the build is done several times; none for once.
         profile_path: where to write the times of the engine's layers, if the benchmark asks for them.
         chunk_values: what inputs that hold a shape are verified with, where the inputs' file has none.
-        benchmark_values: the same for every measurement, in the order of `benchmark_shapes`.
         plugin_paths: plugin libraries that the engine needs to be loaded.
         io_scales: of int8 inputs and outputs of a filed engine whose model has floats there.
     """
@@ -57,31 +81,13 @@ class AttemptRequest:
     chunk_shapes: Mapping[str, Shape] = field(default_factory=dict)
     thresholds: Thresholds = field(default_factory=Thresholds)
     benchmark: BenchmarkSpec | None = None
-    benchmark_shapes: tuple[tuple[int, Mapping[str, Shape]], ...] = ()
+    timed_calls: tuple[TimedCall, ...] = ()
     samples_path: Path | None = None
     series: BuildSeries | None = None
     profile_path: Path | None = None
     chunk_values: Mapping[str, Shape] = field(default_factory=dict)
-    benchmark_values: tuple[Mapping[str, Shape], ...] = ()
     plugin_paths: tuple[Path, ...] = ()
     io_scales: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class MergeRequest:
-    """Combine timing caches.
-
-    Attributes:
-        toolchain: name of the toolchain that made them.
-        toolchain_version: its exact version.
-        caches: their files; of two timings of one tactic the earlier file's holds.
-        merged_path: where to write what they hold together.
-    """
-
-    toolchain: str
-    toolchain_version: str
-    caches: Tuple[Path, ...]
-    merged_path: Path
 
 
 @dataclass(frozen=True)
@@ -112,27 +118,6 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     partial.replace(path)
 
 
-def merge_request_as_json(request: MergeRequest) -> dict[str, Any]:
-    """The document that `merge_request_from_json` reads."""
-    return {
-        "operation": "merge-caches",
-        "toolchain": request.toolchain,
-        "toolchain_version": request.toolchain_version,
-        "caches": [str(path) for path in request.caches],
-        "merged_path": str(request.merged_path),
-    }
-
-
-def merge_request_from_json(value: Mapping[str, Any]) -> MergeRequest:
-    """The inverse of `merge_request_as_json`."""
-    return MergeRequest(
-        value["toolchain"],
-        value["toolchain_version"],
-        tuple(Path(path) for path in value["caches"]),
-        Path(value["merged_path"]),
-    )
-
-
 def attempt_request_as_json(request: AttemptRequest) -> dict[str, Any]:
     """The document that `attempt_request_from_json` reads."""
     build = request.build
@@ -152,11 +137,7 @@ def attempt_request_as_json(request: AttemptRequest) -> dict[str, Any]:
             "compute_capability": build.compute_capability,
             "timing_cache_in": _optional_text(build.timing_cache_in),
             "timing_cache_out": _optional_text(build.timing_cache_out),
-            "calibration": build.calibration
-            and {
-                **vars(build.calibration),
-                **{name: _optional_text(getattr(build.calibration, name)) for name in _CALIBRATION_PATHS},
-            },
+            "calibration": build.calibration and build.calibration.as_json(),
             "io_formats": dict(build.io_formats),
             "plugin_paths": [str(path) for path in build.plugin_paths],
             "kept_layers": list(build.kept_layers),
@@ -170,14 +151,11 @@ def attempt_request_as_json(request: AttemptRequest) -> dict[str, Any]:
         "chunk_shapes": shapes_as_json(request.chunk_shapes),
         "thresholds": request.thresholds.as_json(),
         "benchmark": request.benchmark and request.benchmark.as_json(),
-        "benchmark_shapes": [
-            {"batch": batch, "shapes": shapes_as_json(shapes)} for batch, shapes in request.benchmark_shapes
-        ],
+        "timed_calls": [call.as_json() for call in request.timed_calls],
         "samples_path": _optional_text(request.samples_path),
         "series": request.series and request.series.as_json(),
         "profile_path": _optional_text(request.profile_path),
         "chunk_values": shapes_as_json(request.chunk_values),
-        "benchmark_values": [shapes_as_json(values) for values in request.benchmark_values],
         "plugin_paths": [str(path) for path in request.plugin_paths],
         "io_scales": dict(request.io_scales),
     }
@@ -203,7 +181,7 @@ def attempt_request_from_json(value: Mapping[str, Any]) -> AttemptRequest:
             compute_capability=build["compute_capability"],
             timing_cache_in=_optional_path(build["timing_cache_in"]),
             timing_cache_out=_optional_path(build["timing_cache_out"]),
-            calibration=_calibration_from_json(build["calibration"]),
+            calibration=CalibrationInput.from_json(build["calibration"]) if build["calibration"] else None,
             io_formats=build["io_formats"],
             plugin_paths=tuple(Path(path) for path in build["plugin_paths"]),
             kept_layers=tuple(build["kept_layers"]),
@@ -219,14 +197,11 @@ def attempt_request_from_json(value: Mapping[str, Any]) -> AttemptRequest:
         chunk_shapes=shapes_from_json(value["chunk_shapes"]),
         thresholds=Thresholds(**value["thresholds"]),
         benchmark=BenchmarkSpec.from_json(value["benchmark"]) if value["benchmark"] else None,
-        benchmark_shapes=tuple(
-            (item["batch"], shapes_from_json(item["shapes"])) for item in value["benchmark_shapes"]
-        ),
+        timed_calls=tuple(map(TimedCall.from_json, value["timed_calls"])),
         samples_path=_optional_path(value["samples_path"]),
         series=BuildSeries.from_json(value["series"]) if value["series"] else None,
         profile_path=_optional_path(value["profile_path"]),
         chunk_values=shapes_from_json(value["chunk_values"]),
-        benchmark_values=tuple(map(shapes_from_json, value["benchmark_values"])),
         plugin_paths=tuple(map(Path, value["plugin_paths"])),
         io_scales=value["io_scales"],
     )
@@ -255,12 +230,6 @@ def result_from_json(value: Mapping[str, Any]) -> AttemptResult:
         seconds=value["seconds"],
         environment=value["environment"],
     )
-
-
-def _calibration_from_json(value: Optional[Mapping[str, Any]]) -> Optional[CalibrationInput]:
-    if not value:
-        return None
-    return CalibrationInput(**{**value, **{name: _optional_path(value[name]) for name in _CALIBRATION_PATHS}})
 
 
 def _optional_text(path: Path | None) -> str | None:

@@ -50,34 +50,24 @@ class ConversionResult:
 
 def conversion_request_as_json(request: ConversionRequest) -> dict[str, Any]:
     """The document that `conversion_request_from_json` reads."""
-    wanted = request.calibration
     return {
         "operation": "convert",
         "model_path": str(request.model_path),
         "converted_path": str(request.converted_path),
         "conversion": asdict(request.conversion),
         "profile": {name: span.as_json() for name, span in request.profile.items()},
-        "calibration": wanted
-        and {
-            "algorithm": wanted.algorithm,
-            "data_path": None if wanted.data_path is None else str(wanted.data_path),
-            "batch": wanted.batch,
-            "samples": wanted.samples,
-            "seed": wanted.seed,
-        },
+        "calibration": request.calibration and request.calibration.as_json(),
         "kept_layers": list(request.kept_layers),
     }
 
 
 def conversion_request_from_json(value: Mapping[str, Any]) -> ConversionRequest:
     """The inverse of `conversion_request_as_json`."""
-    wanted = value["calibration"]
-    data_path = Path(wanted["data_path"]) if wanted and wanted["data_path"] else None
     return ConversionRequest(
         Path(value["model_path"]),
         Path(value["converted_path"]),
         Conversion(**value["conversion"]),
         {name: ShapeRange.from_json(span) for name, span in value["profile"].items()},
-        CalibrationInput(**{**wanted, "data_path": data_path}) if wanted else None,
+        CalibrationInput.from_json(value["calibration"]) if value["calibration"] else None,
         tuple(value["kept_layers"]),
     )

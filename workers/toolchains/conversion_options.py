@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from farm.domain.calibration import ALGORITHM_OPTION, ALGORITHMS
+from farm.domain.calibration import ALGORITHM_OPTION, ALGORITHMS, USUAL_ALGORITHM
 from farm.domain.conversion import CONVERTER_OPTION, CONVERTERS
 from farm.domain.toolchains import BuilderOption
 
@@ -30,7 +30,7 @@ def conversion_options() -> tuple[BuilderOption, ...]:
         BuilderOption(
             ALGORITHM_OPTION,
             "choice",
-            default=ALGORITHMS["entropy"],
+            default=USUAL_ALGORITHM,
             choices=_ALGORITHMS,
             help="how ranges follow from the samples of an INT8 conversion; has no effect on other precisions",
         ),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Optional, Protocol, Sequence, runtime_checkable
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from farm.domain.layer_times import LayerEvent
@@ -25,6 +24,12 @@ class Progress(Protocol):
 
 #: The file beside an engine that is refitted: its new weights.
 REFIT_WEIGHTS = "weights.npz"
+#: In an engine's details: what a calibration cache did for its build.
+CALIBRATION_CACHE = "calibration_cache"
+
+
+#: Of a `CalibrationInput`.
+_CALIBRATION_PATHS = ("data_path", "cache_in", "cache_out")
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class CalibrationInput:
         seed: of the random ones.
         cache_in: the calibration cache of an earlier build with the same model, data and algorithm; none if there is none.
         cache_out: where to write the calibration cache; none if nobody wants it. What became of both is told in the
-            details of the output as `calibration_cache`: `taken` (then nothing was calibrated), `entries`, and `note`
+            details of the output under `CALIBRATION_CACHE`: `taken` (then nothing was calibrated), `entries`, and `note`
             where the lent one was not used.
     """
 
@@ -50,6 +55,19 @@ class CalibrationInput:
     seed: int = 0
     cache_in: Path | None = None
     cache_out: Path | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The form in a child's request."""
+        paths = {name: getattr(self, name) for name in _CALIBRATION_PATHS}
+        return {**vars(self), **{name: None if path is None else str(path) for name, path in paths.items()}}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CalibrationInput:
+        """The inverse of `as_json`."""
+        paths = {name: value[name] for name in _CALIBRATION_PATHS}
+        return cls(
+            **{**value, **{name: None if path is None else Path(path) for name, path in paths.items()}}
+        )
 
 
 @dataclass(frozen=True)

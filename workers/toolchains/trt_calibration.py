@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from farm.domain.calibration import ALGORITHM_OPTION, ALGORITHMS
+from farm.domain.calibration import ALGORITHM_OPTION, USUAL_ALGORITHM
 from farm.domain.models import Tensor
+from farm.domain.profile_shapes import first_profile
 from farm.domain.shapes import DYNAMIC
 from farm.domain.toolchains import BuilderOption
 from workers.toolchains.calibration_batches import batches_of, shape_of_batch
 from workers.toolchains.cuda_arrays import dtype_name
 from workers.toolchains.cuda_driver import DeviceBuffer, Gpu, cuda_errors
+from workers.toolchains.toolchain import CALIBRATION_CACHE
 from workers.toolchains.trt_calibration_cache import CalibrationCache
 from workers.toolchains.trt_release import version_of
 
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from farm.domain.shapes import ShapeRange
     from workers.toolchains.toolchain import CalibrationInput, Progress
 
-#: In the engine's details: what a calibration cache did for the build.
-CACHE_DETAIL = "calibration_cache"
 #: TensorRT's classes, by the name of the algorithm.
 _CLASSES = {
     "ENTROPY_CALIBRATION_2": "IInt8EntropyCalibrator2",
@@ -46,7 +46,7 @@ def calibration_option(trt: Any) -> BuilderOption | None:
     return BuilderOption(
         ALGORITHM_OPTION,
         "choice",
-        default=ALGORITHMS["entropy"],
+        default=USUAL_ALGORITHM,
         choices=tuple(sorted(known)),
         help="how ranges follow from the samples of an INT8 calibration; has no effect on other precisions",
     )
@@ -75,7 +75,7 @@ def set_calibrator(
         Tensor(tensor.name, dtype_name(tensor.dtype), tuple(tensor.shape))
         for tensor in map(network.get_input, range(network.num_inputs))
     ]
-    profile = profiles[0] if profiles else {}
+    profile = first_profile(profiles)
     shapes = {tensor.name: shape_of_batch(tensor, profile, wanted.batch) for tensor in inputs}
     batches = batches_of(inputs, shapes, wanted)
     cache = CalibrationCache.of(version_of(trt), wanted.algorithm, wanted.cache_in, wanted.cache_out)
@@ -95,7 +95,7 @@ def calibration_details(calibrator: Any) -> dict[str, Any]:
     """What became of the cache, for the engine's details, once the build is done; nothing without a calibrator."""
     if calibrator is None:
         return {}
-    return {CACHE_DETAIL: calibrator.cache.facts(calibrator.feed.fed)}
+    return {CALIBRATION_CACHE: calibrator.cache.facts(calibrator.feed.fed)}
 
 
 class Feed:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Optional
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: As the calibrators call themselves in a cache's heading: `TRT-8600-EntropyCalibration2` (the first two measured with
-#: 8.6.0). What `LEGACY_CALIBRATION` writes there nobody has seen: any name that is not another's.
+#: As the calibrators call themselves in a cache's heading: `TRT-8600-EntropyCalibration2` (measured with 8.6.0).
+#: `LEGACY_CALIBRATION` writes none ("0 3ff0000000000000 3fefff2e48e8a71e": its quantile), so nobody could tell later of
+#: which release such a cache is: it is not kept.
 _NAMES = {
     "ENTROPY_CALIBRATION_2": "EntropyCalibration2",
     "MINMAX_CALIBRATION": "MinMaxCalibration",
@@ -34,7 +35,7 @@ def why_not_taken(data: bytes, version: tuple[int, ...], algorithm: str) -> str:
     if int(found[1]) != version_number(version):
         return f"it is of TensorRT {found[1].decode()}, and this is {version_number(version)}"
     name = found[2].decode()
-    if name != _NAMES.get(algorithm, name) or (algorithm not in _NAMES and name in _NAMES.values()):
+    if name != _NAMES.get(algorithm):
         return f"it is of {name}, and {_NAMES.get(algorithm, algorithm)} is wanted"
     return "" if count_entries(data) else "it has no entries"
 
@@ -95,7 +96,7 @@ class CalibrationCache:
         """Writes what the calibrator measured; for its callback, which must not raise."""
         try:
             self.written = bytes(memoryview(cache))
-            if self.out is not None:
+            if self.out is not None and not why_not_taken(self.written, self.version, self.algorithm):
                 self.out.write_bytes(self.written)
         except (OSError, TypeError) as error:
             # Only the next build's time is lost.

@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import FarmError
-from farm.domain.shapes import DYNAMIC
 from workers.toolchains.cuda_engine import create_runtime, device_memory_bytes
 
 if TYPE_CHECKING:
@@ -44,10 +43,6 @@ def write_layers(trt: Any, engine: Any, path: Path) -> None:
     """
     try:
         inspector = engine.create_engine_inspector()
-        # Formats and types follow from shapes where those are open: without a context they are "N/A" (8.6, measured).
-        context = _at_tuned_shapes(trt, engine)
-        if context is not None:
-            inspector.execution_context = context
         text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
         if not text:
             _say("the engine inspector says nothing of this engine")
@@ -56,20 +51,6 @@ def write_layers(trt: Any, engine: Any, path: Path) -> None:
         path.write_bytes(text.encode("utf-8", "replace"))
     except Exception as error:  # noqa: BLE001 - see above; pybind raises what it likes
         _say(f"no layer information: {type(error).__name__}: {error}")
-
-
-def _at_tuned_shapes(trt: Any, engine: Any) -> Any:
-    """A context at the shapes that the first profile is tuned for; none where no shape is open, or there is no memory."""
-    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
-    dynamic = [name for name in inputs if DYNAMIC in tuple(engine.get_tensor_shape(name))]
-    if not dynamic:
-        return None
-    context = engine.create_execution_context()
-    if context is not None:
-        for name in dynamic:
-            context.set_input_shape(name, tuple(engine.get_tensor_profile_shape(name, 0)[1]))
-    return context
 
 
 def _say(text: str) -> None:

@@ -126,7 +126,8 @@ def what_one_build_measured_is_lent_to_the_next(scratch: Path) -> Any:
 
     found = {}
     given = {"x": np.load(samples(scratch / "seen.npz", 8))["x"]}
-    for kind in ("ENTROPY_CALIBRATION_2", "MINMAX_CALIBRATION", "ENTROPY_CALIBRATION", "LEGACY_CALIBRATION"):
+    # The cache of LEGACY_CALIBRATION does not say its release, so it is not kept.
+    for kind in ("ENTROPY_CALIBRATION_2", "MINMAX_CALIBRATION", "ENTROPY_CALIBRATION"):
         first = cached(scratch, f"{kind}-first", kind)
         lent = scratch / f"{kind}-first.cache"
         second = cached(scratch, f"{kind}-second", kind, cache_in=lent)

@@ -31,7 +31,7 @@ def request(folder: Path, count: int, **more: Any) -> Any:
 
     from farm.domain.benchmarks import BenchmarkSpec
     from workers.child.build_series import BuildSeries
-    from workers.child.requests import AttemptRequest
+    from workers.child.requests import AttemptRequest, TimedCall
     from workers.toolchains.toolchain import BuildInput
 
     folder.mkdir(exist_ok=True)
@@ -59,7 +59,7 @@ def request(folder: Path, count: int, **more: Any) -> Any:
         reference_name="onnxruntime",
         chunk_shapes={"x": (8, 3, 32, 32)},
         benchmark=BenchmarkSpec(batches=(1, 8), warmup_ms=50, duration_ms=200),
-        benchmark_shapes=tuple((batch, {"x": (batch, 3, 32, 32)}) for batch in (1, 8)),
+        timed_calls=tuple(TimedCall(batch, {"x": (batch, 3, 32, 32)}) for batch in (1, 8)),
         samples_path=folder / "samples.npz",
         series=BuildSeries(count, **more),
     )

@@ -164,3 +164,11 @@ def test_a_layer_without_weights_computes_in_the_type_of_its_first_input() -> No
     without = {name: value for name, value in CONVOLUTION_8.items() if name not in ("Weights", "Bias")}
     told["Layers"] = [{**without, "Inputs": []}, without]
     assert [layer.precision for layer in parse_inspector(json.dumps(told)).layers] == ["int8", "fp16"]
+
+
+def test_what_a_release_does_not_tell_of_dynamic_shapes_is_left_open() -> None:
+    # TensorRT 8.6.0 on an H200, of every tensor of an engine with a profile.
+    tensor = {"Name": "x", "Dimensions": [-1, 3], "Format/Datatype": "N/A due to dynamic shapes"}
+    told = {"Layers": [{"Name": "conv", "LayerType": "CaskConvolution", "Inputs": [tensor], "Outputs": []}]}
+    (layer,) = parse_inspector(json.dumps(told)).layers
+    assert (layer.inputs[0].format, layer.inputs[0].dtype) == ("", "")

@@ -13,9 +13,7 @@ from workers.toolchains.trt_layers import write_layers
 if TYPE_CHECKING:
     from pathlib import Path
 
-TRT = SimpleNamespace(
-    LayerInformationFormat=SimpleNamespace(JSON="JSON"), TensorIOMode=SimpleNamespace(INPUT=0, OUTPUT=1)
-)
+TRT = SimpleNamespace(LayerInformationFormat=SimpleNamespace(JSON="JSON"))
 
 
 def an_engine(says: Any) -> Any:
@@ -27,42 +25,7 @@ def an_engine(says: Any) -> Any:
             raise says
         return says
 
-    return SimpleNamespace(
-        create_engine_inspector=lambda: SimpleNamespace(get_engine_information=tell), num_io_tensors=0
-    )
-
-
-class _Dynamic:
-    """An engine of an input `x` Nx3 and an output `y`, whose inspector tells at which shapes it looks."""
-
-    num_io_tensors = 2
-
-    def __init__(self) -> None:
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self.inspector = SimpleNamespace(
-            execution_context=None,
-            get_engine_information=lambda _form: (
-                f"{self.inspector.execution_context is not None} {self.shapes}"
-            ),
-        )
-
-    def get_tensor_name(self, index: int) -> str:
-        return "xy"[index]
-
-    def get_tensor_mode(self, name: str) -> int:
-        return "xy".index(name)
-
-    def get_tensor_shape(self, _name: str) -> list[int]:
-        return [-1, 3]
-
-    def get_tensor_profile_shape(self, _name: str, _profile: int) -> list[tuple[int, int]]:
-        return [(1, 3), (8, 3), (16, 3)]
-
-    def create_engine_inspector(self) -> Any:
-        return self.inspector
-
-    def create_execution_context(self) -> Any:
-        return SimpleNamespace(set_input_shape=self.shapes.__setitem__)
+    return SimpleNamespace(create_engine_inspector=lambda: SimpleNamespace(get_engine_information=tell))
 
 
 @pytest.mark.parametrize("text", [detailed_8(), "no JSON \x1e at all", '{"Layers": [nan,]}', "é" * (1 << 20)])
@@ -104,9 +67,3 @@ def test_names_that_are_no_unicode_are_written_with_marks(tmp_path: Path) -> Non
 def test_an_engine_without_an_inspector_is_an_engine_all_the_same(tmp_path: Path) -> None:
     write_layers(TRT, SimpleNamespace(), tmp_path / "layers.json")
     assert not (tmp_path / "layers.json").exists()
-
-
-def test_where_shapes_are_open_it_is_asked_at_the_tuned_ones(tmp_path: Path) -> None:
-    # TensorRT 8.6 says "N/A due to dynamic shapes" of every format and type otherwise.
-    write_layers(TRT, _Dynamic(), tmp_path / "layers.json")
-    assert (tmp_path / "layers.json").read_text() == "True {'x': (8, 3)}"
