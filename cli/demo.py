@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from farm.bootstrap import Farm
     from farm.domain.work import Submission
-    from farm.services.progress import SubmissionProgress
 
 MODEL = "digits"
 BATCHES = (1, 8, 32)
@@ -80,7 +79,7 @@ def demo(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
         engines = [engine_as_json(cell.engine, slugs) for cell in progress.cells if cell.engine]
         show_json({**progress_as_json(progress), "engines": engines, "fetched": str(engine_path), **used})
     else:
-        _tell(engine_path, used, progress, home)
+        _tell(engine_path, used, home)
     ctx.exit(status or exit_code_of(progress))
 
 
@@ -185,7 +184,7 @@ def _picture(image: NDArray[Any]) -> list[str]:
     return ["".join(2 * shades[min(int(value * 5), 4)] for value in row) for row in image]
 
 
-def _tell(path: Path, used: dict[str, object], progress: SubmissionProgress, home: Path) -> None:
+def _tell(path: Path, used: dict[str, object], home: Path) -> None:
     show_line(f"\nFetched for this machine: {path} ({used['toolchain']}, {used['precision']})")
     picture = used["picture"]
     assert isinstance(picture, list)  # noqa: S101 - made above

@@ -122,7 +122,8 @@ def fetch(
     if engine.signed is None:
         show_note("warning: nobody has signed this engine")
     if not engine.is_verified:
-        show_note(f"warning: this engine was never run: {engine.unverified_reason}")
+        how = "is unverified" if engine.was_run else "was never run"
+        show_note(f"warning: this engine {how}: {engine.unverified_reason}")
 
 
 def _manifest_text(engine: Engine) -> str:

@@ -129,7 +129,7 @@ def _facts(engine: Engine, layers: int) -> list[tuple[str, str]]:
         "plugins": ", ".join(digest[:12] for digest in spec.plugins),
         "kept in FP32": ", ".join(spec.kept_layers),
         "salt": spec.salt,
-        "never run": engine.unverified_reason,
+        "unverified": "" if engine.is_verified else engine.unverified_reason,
         "retired": "its bytes are gone" if engine.retired_at else "",
     }
     return facts + [(word, text) for word, text in later.items() if text]

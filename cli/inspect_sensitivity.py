@@ -117,12 +117,13 @@ def _request(
     is_random = calibration is not None and str(calibration) == RANDOM
     samples: Any = None
     if is_quantized(precision):
-        batch = max((shape[0] for name, shape in shapes.items() if name in dynamic and shape), default=1)
+        # Of inputs whose batch is fixed it is that one.
+        batch = max((shapes[name][0] for name in dynamic or shapes if shapes[name]), default=1)
         samples = CalibrationInput(
             USUAL_ALGORITHM,
             None if is_random or calibration is None else calibration.absolute(),
             batch,
-            USUAL_RANDOM_SAMPLES if is_random else 0,
+            max(USUAL_RANDOM_SAMPLES, batch) if is_random else 0,
         )
     conversion = whole_conversion(precision, {})
     profile = {name: ShapeRange(shape, shape, shape) for name, shape in shapes.items() if name in dynamic}

@@ -19,21 +19,14 @@ def model_as_json(model: Model) -> dict[str, Any]:
         "ir_version": model.ir_version,
         "producer": model.producer,
         "parameters": model.parameters,
-        "inputs": [tensor_as_json(tensor) for tensor in model.inputs],
-        "outputs": [tensor_as_json(tensor) for tensor in model.outputs],
+        "inputs": [_tensor_as_json(tensor) for tensor in model.inputs],
+        "outputs": [_tensor_as_json(tensor) for tensor in model.outputs],
         "operators": dict(model.operators),
     }
 
 
-def tensor_as_json(tensor: Tensor) -> dict[str, Any]:
-    """An input or output as a document."""
-    return {
-        "name": tensor.name,
-        "dtype": tensor.dtype,
-        "shape": list(tensor.shape),
-        "symbols": list(tensor.symbols),
-        "is_dynamic": tensor.is_dynamic,
-    }
+def _tensor_as_json(tensor: Tensor) -> dict[str, Any]:
+    return {**tensor.as_json(), "is_dynamic": tensor.is_dynamic}
 
 
 def tensor_row(tensor: Tensor) -> tuple[str, str, str, str]:

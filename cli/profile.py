@@ -14,16 +14,13 @@ from cli.render import NONE, ms, show_json, show_line, show_note
 from cli.stored_profiles import profile_as_json, read_profiles, show_profile
 from cli.submission import announce
 from farm.domain.errors import InvalidRequestError, NotFoundError
-from farm.domain.shapes import DYNAMIC
-from farm.services.profiling import profiled_run, queue_profile
+from farm.services.profiling import profiled_run, profiling_benchmark, queue_profile
 
 if TYPE_CHECKING:
     from cli.engine_words import NamedEngine
     from farm.bootstrap import Farm
-    from farm.domain.benchmarks import BenchmarkSpec
     from farm.domain.filing import Run
     from farm.domain.layer_times import LayerProfile
-    from farm.domain.models import Model
     from farm.domain.work import Submission
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -34,7 +31,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--batch", type=click.IntRange(1), help="At this batch size. [default: the one it is tuned for]"
 )
-@click.option("--on", "gpu", help="Of a model's engines the one for this device type: h200, cpu, …")
+@click.option("--gpu", "--on", "gpu", help="Of a model's engines the one for this device type: h200, cpu, …")
 @click.option("--toolchain", help="Of a model's engines the one of this toolchain.")
 @click.option("--precision", help="Of a model's engines the one of this precision.")
 @click.option(
@@ -55,7 +52,7 @@ def profile(ctx: click.Context, /, **given: Any) -> None:
 
     \b
     farm profile 12 --wait
-    farm profile resnet50 --on h200 --precision fp16 --batch 8 --chrome-trace out.json
+    farm profile resnet50 --gpu h200 --precision fp16 --batch 8 --chrome-trace out.json
     farm profile 12 --nsys --wait -o resnet50.nsys-rep
     """
     _check(given)
@@ -102,42 +99,12 @@ def _stored(named: NamedEngine, given: dict[str, Any], *, after: int = 0) -> Run
 
 
 def _queue(farm: Farm, named: NamedEngine, given: dict[str, Any]) -> Submission:
-    benchmark = _benchmark(farm, named, given)
+    with farm.database.reading() as transaction:
+        model = transaction.models.get(named.engine.spec.model_sha256)
+    benchmark = profiling_benchmark(model, named.engine, given["batch"], nsys=given["nsys"])
     submission = queue_profile(farm.database, named.engine, benchmark, farm.settings.user)
     announce(farm)
     return submission
-
-
-def _benchmark(farm: Farm, named: NamedEngine, given: dict[str, Any]) -> BenchmarkSpec:
-    """What to run.
-
-    Raises:
-        InvalidSpecError: the engine does not take such a batch.
-    """
-    from farm.domain.benchmarks import BenchmarkSpec
-    from farm.domain.profiles import profile_at_batch
-
-    spec = named.engine.spec
-    with farm.database.reading() as transaction:
-        model = transaction.models.get(spec.model_sha256)
-    batch = given["batch"] or _tuned_batch(named, model)
-    profile_at_batch(model, spec.profiles, batch)
-    if given["nsys"]:
-        # A report of a second holds thousands of launches, all alike.
-        return BenchmarkSpec((batch,), warmup_ms=50, duration_ms=200, min_iterations=10, nsys=True)
-    return BenchmarkSpec((batch,), profile=True)
-
-
-def _tuned_batch(named: NamedEngine, model: Model) -> int:
-    """The batch that the engine is tuned for, one that was measured if it can be; of a fixed model its own."""
-    measured = named.engine.measured_batches()
-    tuned = {
-        profile_[tensor.name].opt[0]
-        for profile_ in named.engine.spec.profiles
-        for tensor in model.inputs
-        if tensor.name in profile_ and tensor.shape[:1] == (DYNAMIC,)
-    }
-    return max((tuned & measured) or tuned or measured or {1})
 
 
 def _tell_queued(named: NamedEngine, submission: Submission, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Samples as `farm submit` takes them: files, folders and lists, with what is done to images."""
+"""Samples as `farm submit` and `farm tune` take them: files, folders and lists, with what is done to images."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import click
 
 from cli.render import show_note
 from cli.shape_options import as_profiles
+from farm.domain.calibration import ALGORITHMS
 from farm.domain.errors import InvalidSpecError
 from farm.domain.images import KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from cli.build_request import Wish
     from farm.domain.models import Model
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
-#: What this module reads of a wish, beside the samples themselves.
-SAMPLE_KEYS = ("labels", "images", "skip_broken_images")
 #: What is an `.npz` with an array per input already.
 _READY = ".npz"
 #: Least time between two notes of how far the reading is, in seconds.
@@ -57,9 +56,44 @@ _OPTIONS = (
 )
 
 
+_CALIBRATION = (
+    click.option(
+        "--calibration",
+        type=click.Path(path_type=Path),
+        help="Samples that INT8 and FP8 are calibrated with: a folder or list (.txt) of images or arrays, an .npz with "
+        "an array per input, an .npy; or `random`, for speed alone. [default: none]",
+    ),
+    click.option(
+        "--calibration-algorithm",
+        help=f"{', '.join(ALGORITHMS)}. [default: entropy]",
+    ),
+    click.option("--calibration-batch", type=int, help="Samples that go in at once. [default: 1]"),
+    click.option("--calibration-samples", type=int, help="At most so many of them. [default: all]"),
+)
+_MEASURING = (
+    click.option("--seed", type=int, help="Of the random inputs, where none are given. [default: 0]"),
+    click.option("--warmup-ms", type=int, help="How long to run before counting. [default: 200]"),
+    click.option("--duration-ms", type=int, help="How long to count at each batch size. [default: 1000]"),
+)
+
+
 def sample_options(command: Command) -> Command:
-    """Gives a command the options of samples."""
-    for option in reversed(_OPTIONS):
+    """Gives a command the options of what is done to samples."""
+    return _with(_OPTIONS, command)
+
+
+def calibration_options(command: Command) -> Command:
+    """Gives a command the options that say what 8 bits are calibrated with."""
+    return _with(_CALIBRATION, command)
+
+
+def measuring_options(command: Command) -> Command:
+    """Gives a command the options of random inputs and of timing."""
+    return _with(_MEASURING, command)
+
+
+def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+    for option in reversed(options):
         command = option(command)
     return command
 

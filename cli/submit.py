@@ -11,11 +11,12 @@ from cli.context import CommaSeparated, Pairs, json_option
 from cli.limits import limit_options
 from cli.networks import network_options
 from cli.render import show_json, show_note
-from cli.sample_options import sample_options
+from cli.sample_options import calibration_options, measuring_options, sample_options
 from cli.shape_options import shape_options
 from cli.sources import source_options
 from cli.submission import announce, file_submission, options_as_wish, prepare
 from cli.submission_view import show_filed, show_plan, warn_without_worker
+from farm.domain.precisions import PRECISIONS
 
 
 @click.command(short_help="Submit a model to be built for a fleet of targets.")
@@ -51,7 +52,7 @@ from cli.submission_view import show_filed, show_plan, warn_without_worker
     "precisions",
     multiple=True,
     type=CommaSeparated(),
-    help="fp32, tf32, fp16, bf16, int8, int8+fp16. [default: fp32]",
+    help=f"{', '.join(PRECISIONS)}. [default: fp32]",
 )
 @shape_options
 @click.option(
@@ -82,22 +83,9 @@ from cli.submission_view import show_filed, show_plan, warn_without_worker
     help="min_cosine=0.999, min_snr_db=40, max_abs_error=…, min_top1_agreement=…",
 )
 @click.option("--tag", "tags", multiple=True, type=Pairs(), help="A word of your own: team=vision.")
-@click.option(
-    "--calibration",
-    type=click.Path(path_type=Path),
-    help="Samples that INT8 is calibrated with: a folder or list (.txt) of images or arrays, an .npz with an array per "
-    "input, an .npy; or `random`, for speed alone.",
-)
-@click.option(
-    "--calibration-algorithm",
-    help="entropy, minmax, entropy-legacy or percentile. [default: entropy]",
-)
-@click.option("--calibration-batch", type=int, help="Samples that go in at once. [default: 1]")
-@click.option("--calibration-samples", type=int, help="At most so many of them. [default: all]")
+@calibration_options
 @sample_options
-@click.option("--seed", type=int, help="Of the random inputs, where none are given. [default: 0]")
-@click.option("--warmup-ms", type=int, help="How long to run before counting. [default: 200]")
-@click.option("--duration-ms", type=int, help="How long to count at each batch size. [default: 1000]")
+@measuring_options
 @click.option("--salt", help="Any text: another one builds the same cells anew.")
 @click.option(
     "--rebuild",

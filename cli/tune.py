@@ -11,6 +11,7 @@ import click
 from cli.context import CommaSeparated, Pairs, json_option
 from cli.limits import limit_options
 from cli.render import NONE, decibel, ms, percent, show_json, show_line, show_note, show_table
+from cli.sample_options import calibration_options, measuring_options
 from cli.shape_options import shape_options
 from cli.submission import options_as_wish, prepare
 from farm.domain.errors import InvalidSpecError, NoEngineFitsError
@@ -56,19 +57,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Sample inputs (.npz, an array per input; `labels` for top-1). [default: seeded random]",
 )
-@click.option(
-    "--calibration",
-    type=click.Path(path_type=Path),
-    help="Samples that INT8 and FP8 are calibrated with, or `random`. [default: none, so no 8 bits]",
-)
-@click.option(
-    "--calibration-algorithm", help="entropy, minmax, entropy-legacy or percentile. [default: entropy]"
-)
-@click.option("--calibration-batch", type=int, help="Samples that go in at once. [default: 1]")
-@click.option("--calibration-samples", type=int, help="At most so many of them. [default: all]")
-@click.option("--seed", type=int, help="Of the random inputs, where none are given. [default: 0]")
-@click.option("--warmup-ms", type=int, help="How long to run before counting. [default: 200]")
-@click.option("--duration-ms", type=int, help="How long to count. [default: 1000]")
+@calibration_options
+@measuring_options
 @limit_options
 @click.option("--local", is_flag=True, help="Run a worker in this process meanwhile.")
 @json_option

@@ -15,7 +15,7 @@ from farm.failpoints import reach
 from farm.logs import fields, log_context
 from farm.services.attempts import finish_attempt
 from workers.attempt_files import keep_files
-from workers.attempt_request import compose_request
+from workers.attempt_request import Prepared, compose_request
 from workers.calibration import CalibrationStep, calibration_input
 from workers.child.build_series import seconds_of_kept
 from workers.confinement import make_private, own_file, remove_folder, state_of
@@ -211,22 +211,20 @@ class _Attempt:
             )
         source_path = self._converted.model_path if self._converted else model_path
         self._seconds["prepare"] = time.monotonic() - begin
-        request = compose_request(
-            self._place,
-            self._job,
-            self._model,
-            self._folder,
+        prepared = Prepared(
+            folder=self._folder,
+            engine_path=engine_path,
+            is_build=is_build,
             model_path=source_path,
             conversion=self._converted.note if self._converted else "",
-            engine_path=engine_path,
-            reference=reference,
-            timing_cache_out=self.loan.returned_path,
             calibration_path=calibration_path,
-            is_build=is_build,
-            details=self._filed.details,
+            timing_cache_out=self.loan.returned_path,
+            reference=reference,
             filed=self._filed.place_for_choice() if is_build else None,
             refit_path=self._filed.place_for_refit(source_path, supervision.run_without_device),
+            details=self._filed.details,
         )
+        request = compose_request(self._place, self._job, self._model, prepared)
         result = supervision.run_toolchain(lambda: self._with_cache(request))
         if state_of(self._folder / "model") != sealed:
             raise CorruptArtifactError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.domain.io_formats import IO_SCALES
@@ -24,65 +25,64 @@ if TYPE_CHECKING:
     from workers.workplace import Workplace
 
 
-def compose_request(
-    place: Workplace,
-    job: Job,
-    model: Model,
-    folder: Path,
-    *,
-    model_path: Path,
-    engine_path: Path,
-    reference: Path | None,
-    timing_cache_out: Path | None,
-    calibration_path: Path | None,
-    is_build: bool,
-    filed: tuple[Engine, Path] | None = None,
-    refit_path: Path | None = None,
-    conversion: str = "",
-    details: Mapping[str, Any] | None = None,
-) -> AttemptRequest:
-    """What a child is to do for a job, as far as this worker's device can.
+@dataclass(frozen=True)
+class Prepared:
+    """What an attempt has ready in its folder before the toolchain's child starts.
 
-    Args:
-        place: what the worker works with.
-        job: to be done.
-        model: of the job.
+    Attributes:
         folder: scratch folder of the attempt.
-        model_path: the graph's file in it.
         engine_path: where the engine is, or goes to.
-        reference: folder of inputs and reference outputs; none if nothing is compared.
-        timing_cache_out: where the toolchain leaves its timing cache.
-        calibration_path: the samples to calibrate with, in it; none if there are none.
-        conversion: how the model was converted; empty for one as it was submitted.
         is_build: whether to build; else the engine is there to be measured.
-        details: what the build of the engine to be measured left behind.
+        model_path: the graph's file, converted if the cell asks for it.
+        conversion: how the model was converted; empty for one as it was submitted.
+        calibration_path: the samples to calibrate with; none if there are none.
+        timing_cache_out: where the toolchain leaves its timing cache.
+        reference: folder of inputs and reference outputs; none if nothing is compared.
         filed: the engine under the key and its file, where several builds contend with it.
         refit_path: the engine whose weights are replaced in place of a build; none for a build.
+        details: what the build of the engine to be measured left behind.
     """
-    spec, target = job.spec, job.target
+
+    folder: Path
+    engine_path: Path
+    is_build: bool
+    model_path: Path
+    conversion: str
+    calibration_path: Path | None
+    timing_cache_out: Path
+    reference: Path | None
+    filed: tuple[Engine, Path] | None
+    refit_path: Path | None
+    details: Mapping[str, Any]
+
+
+def compose_request(place: Workplace, job: Job, model: Model, prepared: Prepared) -> AttemptRequest:
+    """What a child is to do for a job, as far as this worker's device can."""
+    spec, target, folder = job.spec, job.target, prepared.folder
     build = BuildInput(
-        model_path=model_path,
-        engine_path=engine_path,
+        model_path=prepared.model_path,
+        engine_path=prepared.engine_path,
         precision=spec.precision,
         builder_config=spec.builder_config,
         profiles=spec.profiles,
         compute_capability=target.device_type.compute_capability,
-        timing_cache_out=timing_cache_out,
-        calibration=calibration_input(spec, calibration_path),
+        timing_cache_out=prepared.timing_cache_out,
+        calibration=calibration_input(spec, prepared.calibration_path),
         kept_layers=spec.kept_layers,
-        conversion=conversion,
+        conversion=prepared.conversion,
         io_formats=spec.io_formats,
         plugin_paths=plugin_paths_in(folder, job),
         layers_path=folder / "layers.json",
-        refit_path=refit_path,
+        refit_path=prepared.refit_path,
     )
     runs_here = can_run_engine(place, job)
+    reference = prepared.reference
     inputs = reference and reference / "inputs.npz"
     return AttemptRequest(
         toolchain=target.toolchain.name,
         toolchain_version=target.toolchain.version,
-        engine_path=engine_path,
-        build=build if is_build else None,
+        engine_path=prepared.engine_path,
+        build=build if prepared.is_build else None,
         inputs_path=inputs,
         reference_path=reference and reference / "outputs.npz",
         reference_name=(reference / "name.txt").read_text() if reference else "",
@@ -93,9 +93,9 @@ def compose_request(
         timed_calls=timed_calls(model, job) if runs_here else (),
         samples_path=folder / "samples.npz" if runs_here else None,
         profile_path=folder / "profile.json" if runs_here else None,
-        series=_series_of(job, filed) if runs_here and is_build else None,
+        series=_series_of(job, prepared.filed) if runs_here and prepared.is_build else None,
         plugin_paths=plugin_paths_in(folder, job),
-        io_scales=(details or {}).get(IO_SCALES, {}),
+        io_scales=prepared.details.get(IO_SCALES, {}),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from farm.domain.conversion import conversion_of
-from farm.domain.errors import UnsupportedTargetError
 from farm.domain.profile_shapes import first_profile
 from workers.conversion.request import ConversionRequest, conversion_request_as_json
 from workers.workplace import ChildFailedError
@@ -58,11 +57,7 @@ def convert(
     wanted = conversion_of(job.target.toolchain, spec.precision, spec.builder_config, model)
     if wanted is None:
         return Converted(model_path)
-    if not place.reference_toolchain:
-        raise UnsupportedTargetError(
-            f"{spec.precision} needs a conversion of the model, and this worker's environment has no ONNX Runtime",
-            hint="pip install onnxruntime in the farm's own environment on that host.",
-        )
+    place.require_onnxruntime(f"{spec.precision} needs a conversion of the model")
     converted = folder / "converted"
     converted.mkdir()
     request = ConversionRequest(

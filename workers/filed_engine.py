@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from farm.domain.errors import BuildError, CorruptArtifactError, NotFoundError, UnsupportedTargetError
+from farm.domain.errors import BuildError, CorruptArtifactError, NotFoundError
 from farm.domain.jobs import JobKind
 from workers.conversion.weights import WeightsRequest
 from workers.toolchains.toolchain import REFIT_WEIGHTS
@@ -95,11 +95,7 @@ class FiledEngine:
         wanted = self._job.spec.refit_of
         if not wanted or self.measured is not None:
             return None
-        if not self._place.reference_toolchain:
-            raise UnsupportedTargetError(
-                "a refit needs the model's weights, and this worker's environment has no ONNX to read them with",
-                hint="pip install onnxruntime in the farm's own environment on that host.",
-            )
+        self._place.require_onnxruntime("a refit needs the model's weights")
         engine: Engine | None = self._insist(lambda: self._find_bytes(wanted))
         if engine is None:
             raise BuildError(

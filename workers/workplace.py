@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from farm.domain.errors import FarmError
+from farm.domain.errors import FarmError, UnsupportedTargetError
 from farm.domain.targets import DeviceKind
 
 if TYPE_CHECKING:
@@ -54,6 +54,21 @@ class Workplace:
     signer: Signer
     environments: Mapping[ToolchainId, Mapping[str, str]] = field(default_factory=dict)
     uncombinable: set[CacheKey] = field(default_factory=set)
+
+    def require_onnxruntime(self, why: str) -> None:
+        """Refuses what nothing here can do without ONNX Runtime.
+
+        Args:
+            why: what needs it, such as `fp16 needs a conversion of the model`.
+
+        Raises:
+            UnsupportedTargetError: the worker's environment has none.
+        """
+        if not self.reference_toolchain:
+            raise UnsupportedTargetError(
+                f"{why}, and this worker's environment has no ONNX Runtime",
+                hint="pip install onnxruntime in the farm's own environment on that host.",
+            )
 
     def environment_for(self, toolchain: ToolchainId) -> dict[str, str]:
         """What a child of a toolchain gets beside what every child gets: it sees this worker's device alone."""

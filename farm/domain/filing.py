@@ -51,7 +51,7 @@ class Engine:
         digest: of the plan's bytes.
         build_s: seconds that the build took.
         precision_note: how the precision was honoured.
-        unverified_reason: why it was never run here; empty for a verified engine.
+        unverified_reason: why its build did not verify it; empty for one that it did.
         runs: newest last.
         signed: the manifest that its worker signed; none if a release before 0.2 filed it.
         is_key_revoked: whether the key that signed it does not count any more.
@@ -90,6 +90,11 @@ class Engine:
     def is_verified(self) -> bool:
         """Whether its outputs were compared with the reference: after the build, or by a run since."""
         return not self.unverified_reason or any(run.accuracy is not None for run in self.own_runs)
+
+    @property
+    def was_run(self) -> bool:
+        """Whether anything has run its very bytes, verified or not."""
+        return self.is_verified or bool(self.own_runs)
 
     @property
     def latest_run(self) -> Run | None:

@@ -58,12 +58,6 @@ class ImagePreprocessing:
     layout: str = "nchw"
     colors: str = "rgb"
 
-    @property
-    def sample_shape(self) -> Shape:
-        """The shape of one sample, without the batch."""
-        sizes = (COLORS[self.colors], self.height, self.width)
-        return tuple(sizes[_AXES[self.layout].index(axis)] for axis in range(3))
-
     def as_json(self) -> dict[str, Any]:
         """For the submission's record."""
         return {**asdict(self), "mean": list(self.mean), "std": list(self.std), "filter": "bilinear"}

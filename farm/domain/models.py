@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from farm.domain.shapes import DYNAMIC, Shape, shape_text
 
@@ -39,6 +39,27 @@ class Tensor:
         names = self.symbols or ("",) * len(self.shape)
         sizes = [symbol or "?" if size == DYNAMIC else str(size) for size, symbol in zip(self.shape, names)]
         return f"{self.name} {self.dtype} {'x'.join(sizes) or shape_text(self.shape)}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The form in JSON."""
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "shape": list(self.shape),
+            "symbols": list(self.symbols),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Tensor:
+        """The inverse of `as_json`.
+
+        Raises:
+            KeyError: a part is missing.
+            TypeError: one is something else.
+            ValueError: a size is no number.
+        """
+        shape = tuple(int(size) for size in value["shape"])
+        return cls(str(value["name"]), str(value["dtype"]), shape, tuple(map(str, value["symbols"])))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Mapping, Tuple
+from typing import Any, Tuple
 
 from farm.domain.errors import InvalidModelError, InvalidSpecError
 from farm.domain.models import Tensor
@@ -62,8 +62,8 @@ class NetworkDefinition:
             "source": self.source,
             "function": self.function,
             "weights": self.weights,
-            "inputs": [tensor_as_json(tensor) for tensor in self.inputs],
-            "outputs": [tensor_as_json(tensor) for tensor in self.outputs],
+            "inputs": [tensor.as_json() for tensor in self.inputs],
+            "outputs": [tensor.as_json() for tensor in self.outputs],
             "takes_trt": self.takes_trt,
         }
 
@@ -83,29 +83,14 @@ class NetworkDefinition:
                 str(value["source"]),
                 str(value["function"]),
                 str(value["weights"]),
-                tuple(map(_tensor_from_json, value["inputs"])),
-                tuple(map(_tensor_from_json, value["outputs"])),
+                tuple(map(Tensor.from_json, value["inputs"])),
+                tuple(map(Tensor.from_json, value["outputs"])),
                 bool(value["takes_trt"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidModelError(
                 "is no document of a network", hint="farm submit SOURCE.py:FUNCTION writes it."
             ) from error
-
-
-def tensor_as_json(tensor: Tensor) -> dict[str, Any]:
-    """A tensor of the document."""
-    return {
-        "name": tensor.name,
-        "dtype": tensor.dtype,
-        "shape": list(tensor.shape),
-        "symbols": list(tensor.symbols),
-    }
-
-
-def _tensor_from_json(value: Mapping[str, Any]) -> Tensor:
-    shape = tuple(int(size) for size in value["shape"])
-    return Tensor(str(value["name"]), str(value["dtype"]), shape, tuple(map(str, value["symbols"])))
 
 
 def parse_tensor(text: str) -> Tensor:

@@ -94,14 +94,13 @@ class ToolchainDescription:
         compute_capabilities: for `COMPUTE_CAPABILITY`, the ones it targets; for `GPU`, the lowest
             and the highest that it supports.
         needs_device: whether building needs such a device in the host.
-        precision_options: precision-specific notes, how each one is honoured, for people.
+        precision_notes: how each precision is honoured, for people.
         max_opset: the newest ONNX operator set that its parser knows; 0 if not known.
         is_deterministic: whether a rebuild gives the same bytes.
         model_formats: what it builds from (`farm.domain.model_formats`).
         io_formats: memory formats that inputs and outputs can be given (`farm.domain.io_formats`); none if it has none.
         io_types: element types that they can be given in place of the model's; none if they stay.
         takes_plugins: whether plugin libraries can be loaded before the model is parsed.
-        input_dtypes: element types that an input or output may have; empty if any.
     """
 
     id: ToolchainId

@@ -32,7 +32,7 @@ def needs_rebuilding(engine: Engine, request: JobRequest) -> bool:
 def needs_measuring(engine: Engine, request: JobRequest) -> bool:
     """Whether a filed engine lacks figures that the request asks for."""
     verifies = request.verification.has_outputs and engine.spec.target.device_type.kind is DeviceKind.GPU
-    if not (engine.is_verified or verifies or engine.own_runs):
+    if not (engine.was_run or verifies):
         # Nothing here can run it, so there is nothing to measure with.
         return False
     if set(request.benchmark.batches) - engine.measured_batches():

@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from farm.domain.benchmarks import BenchmarkSpec
 from farm.domain.errors import InvalidRequestError, NotFoundError
 from farm.domain.jobs import JobKind
+from farm.domain.option_rules import why_never_run
+from farm.domain.profiles import profile_at_batch
+from farm.domain.shapes import DYNAMIC
 from farm.domain.targets import DeviceKind
 from farm.domain.work import Cell, Disposition, JobRequest
 from farm.services.looking_again import until_filed
 from farm.services.model_names import newest_names
 
 if TYPE_CHECKING:
-    from farm.domain.benchmarks import BenchmarkSpec
     from farm.domain.filing import Engine, Run
+    from farm.domain.models import Model
     from farm.domain.work import Submission
     from farm.services.ports import Database
 
@@ -38,6 +42,38 @@ def profiled_run(
     return None
 
 
+def profiling_benchmark(model: Model, engine: Engine, batch: int | None, *, nsys: bool) -> BenchmarkSpec:
+    """The benchmark that profiles an engine.
+
+    Args:
+        model: of the engine.
+        engine: to be profiled.
+        batch: at which; none for the one that the engine is tuned for, a fixed model's own.
+        nsys: whether Nsight Systems looks on instead.
+
+    Raises:
+        InvalidSpecError: the engine does not take such a batch.
+    """
+    batch = batch or _tuned_batch(model, engine)
+    profile_at_batch(model, engine.spec.profiles, batch)
+    if nsys:
+        # A report of a second holds thousands of launches, all alike.
+        return BenchmarkSpec((batch,), warmup_ms=50, duration_ms=200, min_iterations=10, nsys=True)
+    return BenchmarkSpec((batch,), profile=True)
+
+
+def _tuned_batch(model: Model, engine: Engine) -> int:
+    """The batch that an engine is tuned for, one that was measured if it can be."""
+    measured = engine.measured_batches()
+    tuned = {
+        profile[tensor.name].opt[0]
+        for profile in engine.spec.profiles
+        for tensor in model.inputs
+        if tensor.name in profile and tensor.shape[:1] == (DYNAMIC,)
+    }
+    return max((tuned & measured) or tuned or measured or {1})
+
+
 def queue_profile(database: Database, engine: Engine, benchmark: BenchmarkSpec, user: str) -> Submission:
     """Queues a benchmark of a filed engine that profiles, or shares the one that is at it; a submission to wait for.
 
@@ -50,10 +86,12 @@ def queue_profile(database: Database, engine: Engine, benchmark: BenchmarkSpec, 
             f"engine {engine.id} is retired: its bytes are gone",
             hint="Submit the model again: it is built anew.",
         )
-    if engine.spec.target.device_type.kind is DeviceKind.COMPUTE_CAPABILITY and not engine.is_verified:
+    is_ahead = engine.spec.target.device_type.kind is DeviceKind.COMPUTE_CAPABILITY
+    can_not = why_never_run(engine.spec.builder_config)
+    if can_not or (is_ahead and not engine.was_run):
         raise InvalidRequestError(
-            f"engine {engine.id} was never run, so its layers can not be timed: {engine.unverified_reason}",
-            hint="A worker on such a GPU runs it when the model is submitted there.",
+            f"engine {engine.id} was never run, so its layers can not be timed: {can_not or engine.unverified_reason}",
+            hint="" if can_not else "A worker on such a GPU runs it when the model is submitted there.",
         )
     # Its inputs are those that it was verified with, since some models' time depends on their data.
     newest = engine.latest_run

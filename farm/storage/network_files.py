@@ -19,7 +19,7 @@ from farm.domain.error_texts import one_line
 from farm.domain.errors import InvalidModelError
 from farm.domain.model_formats import NETWORK
 from farm.domain.models import Model, ModelFile
-from farm.domain.networks import DOCUMENT, NetworkDefinition, tensor_as_json
+from farm.domain.networks import DOCUMENT, NetworkDefinition
 from farm.storage.network_source import declared_tensors, takes_trt
 
 if TYPE_CHECKING:
@@ -167,4 +167,4 @@ def _digests_of_arrays(path: Path) -> tuple[dict[str, list[Any]], int]:
 
 
 def _identity(tensor: Tensor) -> dict[str, Any]:
-    return {name: value for name, value in tensor_as_json(tensor).items() if name != "symbols"}
+    return {name: value for name, value in tensor.as_json().items() if name != "symbols"}

@@ -39,8 +39,8 @@ class SqlModelCatalog:
             sha256=model.digest.sha256,
             size_bytes=model.digest.size_bytes,
             files=[{"name": file.name, "digest": str(file.digest)} for file in model.files],
-            inputs=[_tensor_as_json(tensor) for tensor in model.inputs],
-            outputs=[_tensor_as_json(tensor) for tensor in model.outputs],
+            inputs=[tensor.as_json() for tensor in model.inputs],
+            outputs=[tensor.as_json() for tensor in model.outputs],
             operators=dict(model.operators),
             opset=model.opset,
             ir_version=model.ir_version,
@@ -158,8 +158,8 @@ def _model_from_row(row: Row[Any]) -> Model:
     return Model(
         digest=Digest(row.sha256, row.size_bytes),
         files=tuple(ModelFile(file["name"], Digest.parse(file["digest"])) for file in row.files),
-        inputs=tuple(map(_tensor_from_json, row.inputs)),
-        outputs=tuple(map(_tensor_from_json, row.outputs)),
+        inputs=tuple(map(Tensor.from_json, row.inputs)),
+        outputs=tuple(map(Tensor.from_json, row.outputs)),
         opset=row.opset,
         ir_version=row.ir_version,
         producer=row.producer,
@@ -168,16 +168,3 @@ def _model_from_row(row: Row[Any]) -> Model:
         format=row.format,
         structure_sha256=row.structure_sha256,
     )
-
-
-def _tensor_as_json(tensor: Tensor) -> dict[str, Any]:
-    return {
-        "name": tensor.name,
-        "dtype": tensor.dtype,
-        "shape": list(tensor.shape),
-        "symbols": list(tensor.symbols),
-    }
-
-
-def _tensor_from_json(value: dict[str, Any]) -> Tensor:
-    return Tensor(value["name"], value["dtype"], tuple(value["shape"]), tuple(value["symbols"]))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from farm.domain.errors import InvalidSpecError
 from farm.domain.models import Tensor
 from tests.factories import a_tensor
-from workers.arrays import check_inputs, random_inputs, read_arrays, run_in_chunks, with_values
+from workers.arrays import check_inputs, random_inputs, read_arrays, run_in_chunks, with_values, write_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +38,20 @@ def test_an_inputs_file_is_read_without_unpickling(tmp_path: Path) -> None:
     for name in ("evil.npz", "single.npy", "text.npz", "half.npz", "nowhere.npz"):
         with pytest.raises(InvalidSpecError, match=r"not an \.npz file of plain arrays"):
             read_arrays(tmp_path / name)
+
+
+def test_what_was_written_is_read_whatever_it_is_called(tmp_path: Path) -> None:
+    arrays: Mapping[str, Any] = {
+        "file": floats(2, 2),
+        "allow_pickle": np.float32(3),
+        "a/b": np.zeros(0, dtype=np.int8),
+    }
+    write_arrays(tmp_path / "odd.npz", arrays)
+    found = read_arrays(tmp_path / "odd.npz")
+    assert {name: (array.shape, array.dtype) for name, array in found.items()} == {
+        name: (array.shape, array.dtype) for name, array in arrays.items()
+    }
+    np.testing.assert_array_equal(found["file"], arrays["file"])
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,23 @@ def test_a_retired_engine_has_no_bytes_to_profile(database: InMemoryDatabase, en
         queue_profile(database, replace(engine, retired_at=engine.created_at), PROFILE, "ada")
 
 
+def test_an_engine_that_was_run_can_be_profiled_though_nothing_verified_it(
+    database: InMemoryDatabase, engine: Engine
+) -> None:
+    ahead = a_build_spec(target=a_target(device_type=a_device_type(DeviceKind.COMPUTE_CAPABILITY)))
+    unverified = replace(engine, spec=ahead, unverified_reason="nothing to compare with")
+    assert unverified.runs
+    assert queue_profile(database, unverified, PROFILE, "ada").cells
+
+
+def test_an_engine_that_nothing_can_run_as_it_is_is_refused(
+    database: InMemoryDatabase, engine: Engine
+) -> None:
+    stripped = a_build_spec(builder_config={"strip_plan": True})
+    with pytest.raises(InvalidRequestError, match="its weights must be put back"):
+        queue_profile(database, replace(engine, spec=stripped), PROFILE, "ada")
+
+
 def test_an_engine_that_was_built_ahead_of_time_and_never_run_is_refused(
     database: InMemoryDatabase, engine: Engine
 ) -> None:

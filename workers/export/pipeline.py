@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from farm.domain.error_texts import one_line
 from farm.domain.errors import (
     AccuracyError,
     FarmError,
@@ -211,9 +212,7 @@ def _check_file(path: Path) -> None:
         # By its path: a model with external data may be larger than protobuf's limit.
         onnx.checker.check_model(str(path), full_check=False)
     except Exception as error:
-        raise InvalidModelError(
-            f"the exporter wrote a graph that is not valid: {' '.join(str(error).split())}"
-        ) from error
+        raise InvalidModelError(f"the exporter wrote a graph that is not valid: {one_line(error)}") from error
 
 
 def _move(made: Path, wanted: Path) -> list[str]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import InvalidRequestError
-from workers.export.user_code import first_line
+from farm.domain.shapes import shape_text
+from workers.state_dict import read_state_dict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-#: Under which training scripts keep the state dict in a checkpoint.
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
 #: What DataParallel and torch.compile put before every name.
 _PREFIXES = ("module.", "_orig_mod.")
 _SHOWN = 3
@@ -22,23 +21,12 @@ def load_weights(torch: Any, model: Any, path: Path) -> None:
     """Loads a state dict, or a checkpoint that holds one, without ever unpickling other objects.
 
     Raises:
-        InvalidRequestError: it can not be read, or a name or a shape does not fit.
+        InvalidModelError: it can not be read.
+        InvalidRequestError: there is no such file, or a name or a shape does not fit.
     """
     if not path.is_file():
         raise InvalidRequestError(f"{path}: no such file of weights")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InvalidRequestError(
-            f"{path}: no state dict that can be read safely: {first_line(error)}",
-            hint="Write it with torch.save(model.state_dict(), path).",
-        ) from error
-    for name in _WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(name), dict):
-            state = state[name]
-            break
-    if not isinstance(state, dict):
-        raise InvalidRequestError(f"{path}: holds a {type(state).__name__}, not a state dict")
+    state = read_state_dict(torch, path)
     for prefix in _PREFIXES:
         if state and all(str(name).startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): value for name, value in state.items()}
@@ -61,6 +49,6 @@ def _check(torch: Any, path: Path, wanted: Mapping[str, Any], state: Mapping[str
             continue
         if tuple(value.shape) != tuple(wanted[name].shape):
             raise InvalidRequestError(
-                f"{path} does not fit the model: {name} is {'x'.join(map(str, value.shape))} "
-                f"where the model has {'x'.join(map(str, wanted[name].shape))}"
+                f"{path} does not fit the model: {name} is {shape_text(tuple(value.shape))} "
+                f"where the model has {shape_text(tuple(wanted[name].shape))}"
             )

@@ -33,7 +33,7 @@ from workers.toolchains.trt_options import apply_options, options_of
 from workers.toolchains.trt_options_flags import mark_refittable_weights
 from workers.toolchains.trt_options_values import require_dla
 from workers.toolchains.trt_plan import TENSORRT_MAGIC, check_plan
-from workers.toolchains.trt_plugins import load_plugins, names_standard_plugins, start_standard_plugins
+from workers.toolchains.trt_plugins import load_plugins
 from workers.toolchains.trt_precision import apply_precision, precision_notes_of, precisions_of
 from workers.toolchains.trt_profiles import add_profiles
 from workers.toolchains.trt_refit import refit_engine
@@ -216,10 +216,7 @@ class TensorRtToolchain:
         Raises:
             InvalidSpecError: one does not load; has the loader's words.
         """
-        log = log_of(self._trt)
-        load_plugins(self._trt, log, paths)
-        if not paths and names_standard_plugins(used_by):
-            start_standard_plugins(self._trt, log)
+        load_plugins(self._trt, log_of(self._trt), paths, used_by)
 
     def load(self, engine_path: Path) -> CudaEngine:
         """Loads a plan onto the visible GPU.

@@ -18,7 +18,7 @@ from workers.toolchains.trt_log import log_of
 from workers.toolchains.trt_network import create_builder, create_network
 from workers.toolchains.trt_options import apply_options, options_of
 from workers.toolchains.trt_plan import RTX_MAGIC, check_plan
-from workers.toolchains.trt_plugins import load_plugins, names_standard_plugins, start_standard_plugins
+from workers.toolchains.trt_plugins import load_plugins
 from workers.toolchains.trt_precision import apply_precision, precision_notes_of, precisions_of
 from workers.toolchains.trt_profiles import add_profiles
 from workers.toolchains.trt_release import installed_variant, version_of
@@ -129,10 +129,7 @@ class TensorRtRtxToolchain:
         Raises:
             InvalidSpecError: one does not load; has the loader's words.
         """
-        log = log_of(self._trt)
-        load_plugins(self._trt, log, paths)
-        if not paths and names_standard_plugins(used_by):
-            start_standard_plugins(self._trt, log)
+        load_plugins(self._trt, log_of(self._trt), paths, used_by)
 
     def load(self, engine_path: Path) -> CudaEngine:
         """Loads a plan onto the visible GPU, which must have the capability that it is for.

@@ -11,7 +11,6 @@ import numpy as np
 from farm.domain.error_texts import first_line
 from farm.domain.errors import BuildError, InvalidSpecError, OutOfMemoryError
 from farm.domain.models import Tensor
-from farm.domain.networks import tensor_as_json
 from workers.toolchains.toolchain import IterationTimes, TimedSession
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def _tensor(name: str, value: Any) -> Tensor:
 
 def tensors_as_json(tensors: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Any]:
     """The document that travels in a compiled program."""
-    return {kind: [tensor_as_json(tensor) for tensor in found] for kind, found in tensors.items()}
+    return {kind: [tensor.as_json() for tensor in found] for kind, found in tensors.items()}
 
 
 def nested(program: Any, flat: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

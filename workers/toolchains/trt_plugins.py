@@ -26,21 +26,23 @@ _STANDARD = b"_TRT"
 _LOADED: dict[str, Any] = {}
 
 
-def load_plugins(trt: Any, log: TrtLog, paths: Sequence[Path]) -> None:
+def load_plugins(trt: Any, log: TrtLog, paths: Sequence[Path], used_by: Path) -> None:
     """Loads plugin libraries, in their order; one that is loaded is left as it is.
+
+    NVIDIA's own plugins come first, where there are libraries, or the file at `used_by` names any.
 
     Raises:
         InvalidSpecError: one does not load, or TensorRT does not take its plugins; has the loader's words.
     """
-    if paths:
-        start_standard_plugins(trt, log)
+    if paths or names_standard_plugins(used_by):
+        _start_standard_plugins(trt, log)
     for path in paths:
         place = str(path.resolve())
         if place not in _LOADED:
             _LOADED[place] = _load(trt, log, path)
 
 
-def start_standard_plugins(trt: Any, log: TrtLog) -> None:
+def _start_standard_plugins(trt: Any, log: TrtLog) -> None:
     """Registers NVIDIA's own plugins, where the release has them beside it."""
     start = getattr(trt, "init_libnvinfer_plugins", None)
     if start is not None and not start(log.logger, ""):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
 from farm.domain.errors import BuildError
+from workers.arrays import read_arrays
 from workers.toolchains.cuda_engine import create_runtime, device_memory_bytes
 from workers.toolchains.toolchain import REFIT_WEIGHTS, BuildInput, BuildOutput, Progress
 from workers.toolchains.trt_build import write_plan
@@ -90,8 +91,7 @@ def _by_the_parser(trt: Any, log: TrtLog, refitter: Any, model_path: Path) -> st
 
 
 def _set_by_their_names(log: TrtLog, refitter: Any, names: Sequence[str], weights_path: Path) -> list[Any]:
-    with np.load(weights_path, allow_pickle=False) as archive:
-        weights: Mapping[str, Any] = {name: archive[name] for name in archive.files}
+    weights = read_arrays(weights_path)
     unknown = [name for name in names if name not in weights]
     if unknown:
         raise BuildError(

@@ -40,6 +40,15 @@ def test_8_bits_need_samples(new_farm: FarmCommand, dense: Path, tmp_path: Path)
         assert found["layers"][0]["jump"] > 1e-4
 
 
+def test_random_samples_fill_the_batch_whatever_it_is(
+    new_farm: FarmCommand, dense: Path, tmp_path: Path
+) -> None:
+    words = ("--sensitivity", "int8", "--calibration", "random")
+    assert new_farm.json("inspect", dense, *words, "--batch", 100)["layers"]
+    fixed = models.save(models.dense(3, batch=4), tmp_path / "fixed.onnx")
+    assert new_farm.json("inspect", fixed, *words)["layers"]
+
+
 @pytest.mark.parametrize("word", ["fp32", "tf32", "best", "int3"])
 def test_a_precision_that_changes_no_layer_is_refused(new_farm: FarmCommand, dense: Path, word: str) -> None:
     assert f"no layer changes by '{word}'" in new_farm.refused(

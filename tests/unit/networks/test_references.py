@@ -13,6 +13,7 @@ from farm.domain.digests import digest_of_file
 from farm.domain.model_formats import NETWORK, ONNX, PT2
 from tests.factories import a_build_spec, a_device, a_job_request, a_model
 from tests.fakes import InMemoryArtifactStore, InMemoryDatabase
+from workers.child_process import ChildOutcome
 from workers.reference import ReferenceStep
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Reference:
 
     def run(self, request: Any, *, in_toolchain: bool = False) -> Any:
         self.calls.append((request["model_path"], in_toolchain))
-        return SimpleNamespace(failure=None, result={"failure": None, "reference": "somebody 1.0"})
+        return ChildOutcome({"failure": None, "reference": "somebody 1.0"})
 
     def obtain(self, verification: VerificationSpec | None = None) -> tuple[Path | None, str]:
         spec = a_build_spec()

@@ -20,9 +20,9 @@ def tensor(*shape: int, dtype: str = "float32") -> Tensor:
 def test_size_layout_and_colours_follow_from_the_input() -> None:
     found = preprocessing_for({}, tensor(-1, 3, 224, 320))
     assert found == ImagePreprocessing(224, 320)
-    assert (found.layout, found.colors, found.sample_shape) == ("nchw", "rgb", (3, 224, 320))
+    assert (found.layout, found.colors) == ("nchw", "rgb")
     last = preprocessing_for({}, tensor(1, 224, 320, 3))
-    assert (last.layout, last.height, last.width, last.sample_shape) == ("nhwc", 224, 320, (224, 320, 3))
+    assert (last.layout, last.height, last.width) == ("nhwc", 224, 320)
     assert preprocessing_for({}, gray_input(8, 8)).colors == "gray"
 
 
