@@ -116,6 +116,7 @@ class Wish:
             **shapes_for_plan(values),
             batches=tuple(whole_number(batch, "batch") for batch in values.get("batch", ())),
             options=values.get("set", {}),
+            kept_layers=tuple(values.get("keep_fp32", ())),
             salt=str(values.get("salt", "")),
             calibration=calibration,
             calibration_algorithm=self.calibration_algorithm(),

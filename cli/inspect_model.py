@@ -184,6 +184,8 @@ def _targets(
 
 
 def _show_targets(reports: Sequence[TargetReport]) -> None:
+    from farm.services.plan import cell_label
+
     show_table(
         ["device type", "toolchain", "builds it with"],
         [[report.slug, str(report.toolchain), _builds(report)] for report in reports],
@@ -191,7 +193,7 @@ def _show_targets(reports: Sequence[TargetReport]) -> None:
     if any(report.calibrated for report in reports):
         show_line("* wants samples: --calibration")
     refused = [
-        (f"{report.slug} · {report.toolchain} · {precision}", reason)
+        (cell_label(report.slug, report.toolchain, precision), reason)
         for report in reports
         for precision, reason in report.refused
     ]

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 # Name, module, and the line in `farm --help`: importing every command to list it would make help slow.
 COMMANDS = {
     "demo": ("cli.demo", "Build, verify and time a small model here; a tour in under a minute."),
-    "inspect": ("cli.inspect", "Show what a model or an engine is: operators, layers, precisions, formats, memory."),
+    "inspect": (
+        "cli.inspect",
+        "Show what a model or an engine is: operators, layers, precisions, formats, memory.",
+    ),
     "diff": ("cli.diff", "Show what differs between two engines, in their keys and in their layers."),
     "profile": ("cli.profile", "Show where an engine's time goes, layer by layer."),
     "up": ("cli.worker", "Run an embedded farm with a worker for this machine's devices."),

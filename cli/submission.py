@@ -51,18 +51,27 @@ class Prepared:
     made_samples: Mapping[str, Any] = field(default_factory=dict)
 
 
-def options_as_wish(given: dict[str, Any]) -> dict[str, Any]:
-    """The command line's options under the names of a spec file."""
+class _Said(dict[str, Any]):
+    """Options of a command; one that it does not have was not said."""
+
+    def __missing__(self, _name: str) -> None:
+        """Nothing."""
+
+
+def options_as_wish(options: dict[str, Any]) -> dict[str, Any]:
+    """A command line's options under the names of a spec file; a command need not have them all."""
+    given = _Said(options)
     values: dict[str, Any] = {
         "model": str(given["model"].absolute()) if given["model"] else None,
         "weights": str(given["weights"].absolute()) if given["weights"] else None,
-        "declared_inputs": flattened(given["declared_inputs"]),
-        "declared_outputs": flattened(given["declared_outputs"]),
+        "declared_inputs": flattened(given["declared_inputs"] or ()),
+        "declared_outputs": flattened(given["declared_outputs"] or ()),
         "name": given["name"],
         "gpu": flattened(given["gpus"]),
         "toolchain": flattened(given["toolchains"]),
         "precision": flattened(given["precisions"]),
         "batch": flattened(given["batches"]),
+        "keep_fp32": flattened(given["keep_fp32"] or ()),
         "set": dict(given["options"]),
         "inputs": str(given["inputs"].absolute()) if given["inputs"] else None,
         "calibration": _calibration_word(given["calibration"]),
@@ -70,7 +79,7 @@ def options_as_wish(given: dict[str, Any]) -> dict[str, Any]:
         "calibration_batch": given["calibration_batch"],
         "calibration_samples": given["calibration_samples"],
         "thresholds": dict(given["thresholds"]),
-        "tags": dict(given["tags"]),
+        "tags": dict(given["tags"] or ()),
         "salt": given["salt"],
         "seed": given["seed"],
         "warmup_ms": given["warmup_ms"],

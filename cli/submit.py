@@ -63,6 +63,13 @@ from farm.domain.precisions import PRECISIONS
     help="Batch sizes to measure; without shapes they make the profile.",
 )
 @click.option(
+    "--keep-fp32",
+    "keep_fp32",
+    multiple=True,
+    type=CommaSeparated(),
+    help="Nodes of the model that stay in FP32 whatever the precision, by name; `farm tune` finds which are worth it.",
+)
+@click.option(
     "--set",
     "options",
     multiple=True,

@@ -110,12 +110,9 @@ def tune(ctx: click.Context, /, max_latency: str | None, min_accuracy: Any, batc
 def _prepared(ctx: click.Context, demand: Demand, given: dict[str, Any]) -> Prepared:
     """A checked request with a cell for every precision that the target supports."""
     from cli.build_request import Wish
-    from cli.submit import submit
     from farm.domain.precisions import canonical_precision
     from farm.services.tune import LADDER
 
-    # What tuning has no word for is as if it were not said.
-    unsaid = {option.name: () if getattr(option, "multiple", False) else None for option in submit.params}
     words = [word for words in given["precisions"] for word in words]
     thresholds: tuple[tuple[str, float], ...] = ()
     if "cosine" in demand.least:
@@ -129,7 +126,7 @@ def _prepared(ctx: click.Context, demand: Demand, given: dict[str, Any]) -> Prep
         "precisions": (tuple(map(canonical_precision, words)) or LADDER,),
         "thresholds": thresholds,
     }
-    wish = Wish().overridden_by(options_as_wish({**unsaid, **own}))
+    wish = Wish().overridden_by(options_as_wish(own))
     request = prepare(ctx, wish, skip_unsupported=True)
     slugs = sorted({cell.slug for cell in request.plan.cells})
     if len(slugs) > 1:

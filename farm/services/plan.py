@@ -13,7 +13,7 @@ from farm.domain.io_formats import canonical_io_formats, why_not_io_formats
 from farm.domain.model_formats import why_not_format
 from farm.domain.option_releases import where_it_is
 from farm.domain.option_rules import why_options_can_not
-from farm.domain.precisions import PRECISIONS, is_quantized, why_device_can_not
+from farm.domain.precisions import PRECISIONS, why_device_can_not
 from farm.domain.profile_shapes import usual_batches
 from farm.domain.profiles import profile_at_batch, profiles_from_wishes
 from farm.domain.specs import BuildSpec
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from farm.domain.calibration import Calibration
     from farm.domain.models import Model
     from farm.domain.shapes import Shape, ShapeRange
+    from farm.domain.targets import ToolchainId
     from farm.domain.toolchains import ToolchainDescription
     from farm.services.ports import Transaction
+
+#: Precisions of which nothing is to be kept.
+_ALL_FP32 = ("fp32", "tf32")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class BuildRequest:
         max_shapes: largest shapes.
         batches: batch sizes to measure; they make the profile where no shapes are given.
         options: builder options; `toolchain:option` is for that toolchain alone.
+        kept_layers: nodes that stay in FP32, by name; without effect on cells in FP32 and TF32.
         salt: another text builds the same cells anew.
         calibration: what cells with INT8 are calibrated with.
         calibration_algorithm: how, in the user's word; empty for the usual one.
@@ -61,6 +66,7 @@ class BuildRequest:
     max_shapes: tuple[Mapping[str, Shape], ...] = ()
     batches: tuple[int, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    kept_layers: tuple[str, ...] = ()
     salt: str = ""
     calibration: Calibration | None = None
     calibration_algorithm: str = ""
@@ -84,6 +90,11 @@ class PlannedCell:
     spec: BuildSpec
     has_live_worker: bool
 
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return cell_label(self.slug, self.spec.target.toolchain, self.spec.precision)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -102,12 +113,44 @@ class Plan:
     notes: tuple[str, ...]
 
 
+def cell_label(slug: str, toolchain: ToolchainId, precision: str) -> str:
+    """A cell for people: `nvidia-h200 · tensorrt 8.6.0 · fp16`."""
+    return f"{slug} · {toolchain} · {precision}"
+
+
 def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -> Plan:
     """Checks a request against the model, the fleet and the toolchains.
 
     Raises:
         InvalidSpecError: shapes, batches, options or precisions are wrong.
         UnsupportedTargetError: a device or toolchain is unknown, or can not do what is asked.
+    """
+    plan, unable = sort_cells(transaction, model, request)
+    cells, refused = plan.cells, plan.refused
+    # Nobody named these devices: all that are known means those that can.
+    is_all = not request.gpus or ALL in request.gpus
+    leaves_out = is_all and len(unable) == len(refused) and set(unable) <= {c.spec.precision for c in cells}
+    if refused and not (cells and (request.skip_unsupported or leaves_out)):
+        lines = "; ".join(f"{cell}: {reason}" for cell, reason in refused)
+        raise UnsupportedTargetError(
+            f"{len(refused)} of {len(refused) + len(cells)} cells can not be built, so nothing was queued. {lines}",
+            hint="Ask for other precisions or targets, or leave these cells out with --skip-unsupported."
+            if cells
+            else "Ask for another precision or target.",
+        )
+    return plan
+
+
+def sort_cells(transaction: Transaction, model: Model, request: BuildRequest) -> tuple[Plan, tuple[str, ...]]:
+    """Which cells of a request can be built and which can not, whatever follows from that.
+
+    Returns:
+        A plan, which may be without cells; and the precisions that only the hardware of some device stands against,
+        once for each such device.
+
+    Raises:
+        InvalidSpecError: shapes, batches, options or precisions are wrong.
+        UnsupportedTargetError: a device or toolchain is unknown.
     """
     for precision in request.precisions:
         if precision not in PRECISIONS:
@@ -121,23 +164,17 @@ def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -
     live = {target for worker in transaction.fleet.workers() if worker.is_live for target in worker.targets}
     cells: list[PlannedCell] = []
     refused: list[tuple[str, str]] = []
-    # Precisions that only the hardware of some device stands against, once for each such device.
     unable: list[str] = []
     for slug, target, toolchain in targets:
         for precision in dict.fromkeys(request.precisions):
+            needs_samples = is_calibrated(precision, model, request.calibration)
             reason = (
                 why_not_format(toolchain, precision, options[toolchain.id], model)
                 or toolchain.why_not(precision)
                 or why_not_calibrated(toolchain, precision, model, request.calibration)
                 or why_options_can_not(toolchain.id, precision, options[toolchain.id], request.builds)
                 or toolchain.why_not_builds(request.builds)
-                or why_not_io_formats(
-                    toolchain,
-                    model,
-                    precision,
-                    io_formats,
-                    is_calibrated=is_calibrated(precision, model, request.calibration),
-                )
+                or why_not_io_formats(toolchain, model, precision, io_formats, is_calibrated=needs_samples)
                 or toolchain.why_not_plugins(request.plugins)
             )
             by_device = why_device_can_not(target.device_type, precision) or why_model_can_not(
@@ -147,42 +184,34 @@ def plan_builds(transaction: Transaction, model: Model, request: BuildRequest) -
                 unable.append(precision)
             reason = reason or by_device
             if reason:
-                refused.append((f"{slug} · {target.toolchain} · {precision}", reason))
+                refused.append((cell_label(slug, target.toolchain, precision), reason))
                 continue
+            calibration = request.calibration if needs_samples else None
             spec = BuildSpec(
                 model_sha256=model.digest.sha256,
                 target=target,
                 precision=precision,
-                builder_config=_config_of(options[toolchain.id], toolchain, precision, request),
+                builder_config=_config_of(options[toolchain.id], toolchain, calibration, request),
                 profiles=profiles,
                 io_formats=io_formats,
                 plugins=request.plugins,
+                kept_layers=() if precision in _ALL_FP32 else tuple(sorted(set(request.kept_layers))),
                 salt=request.salt,
-                calibration=request.calibration
-                if is_calibrated(precision, model, request.calibration)
-                else None,
+                calibration=calibration,
             )
             cells.append(PlannedCell(slug, spec, target in live))
-    # Nobody named these devices: all that are known means those that can.
-    is_all = not request.gpus or ALL in request.gpus
-    leaves_out = is_all and len(unable) == len(refused) and set(unable) <= {c.spec.precision for c in cells}
-    if refused and not (cells and (request.skip_unsupported or leaves_out)):
-        lines = "; ".join(f"{cell}: {reason}" for cell, reason in refused)
-        raise UnsupportedTargetError(
-            f"{len(refused)} of {len(refused) + len(cells)} cells can not be built, so nothing was queued. {lines}",
-            hint="Ask for other precisions or targets, or leave these cells out with --skip-unsupported."
-            if cells
-            else "Ask for another precision or target.",
-        )
-    return Plan(tuple(cells), tuple(refused), batches, tuple(notes))
+    return Plan(tuple(cells), tuple(refused), batches, tuple(notes)), tuple(unable)
 
 
 def _config_of(
-    options: Mapping[str, Any], toolchain: ToolchainDescription, precision: str, request: BuildRequest
+    options: Mapping[str, Any],
+    toolchain: ToolchainDescription,
+    calibration: Calibration | None,
+    request: BuildRequest,
 ) -> dict[str, Any]:
     """A cell's builder options: how to calibrate is one of cells alone that are calibrated."""
     rest = {name: value for name, value in options.items() if name != ALGORITHM_OPTION}
-    if not (is_quantized(precision) or precision == "best") or request.calibration is None:
+    if calibration is None:
         return rest
     if not request.calibration_algorithm:
         return dict(options)

@@ -39,7 +39,7 @@ def with_refits(transaction: Transaction, model: Model, plan: Plan) -> Plan:
                 cells.append(replace(cell, spec=replace(cell.spec, refit_of=base.digest.sha256)))
             else:
                 why = _why_not(cell.spec, alike)
-                notes.append(f"{cell.slug} · {cell.spec.target.toolchain} · {cell.spec.precision}: {why}")
+                notes.append(f"{cell.label}: {why}")
         cells.append(cell)
     return replace(plan, cells=tuple(cells), notes=tuple(notes))
 

@@ -278,9 +278,7 @@ def _asks_more(does: JobRequest, asked: JobRequest) -> bool:
 def _summary(name: ModelName, plan: Plan, request: JobRequest) -> dict[str, object]:
     return {
         "model": str(name),
-        "cells": [
-            f"{cell.slug} · {cell.spec.target.toolchain} · {cell.spec.precision}" for cell in plan.cells
-        ],
+        "cells": [cell.label for cell in plan.cells],
         "refused": [list(pair) for pair in plan.refused],
         "batches": list(plan.batches),
         "inputs_sha256": request.verification.inputs_sha256,

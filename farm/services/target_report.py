@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.domain.calibration import USUAL_RANDOM_SAMPLES, Calibration, is_calibrated
-from farm.domain.errors import UnsupportedTargetError
 from farm.domain.precisions import PRECISIONS
-from farm.services.plan import BuildRequest, plan_builds
+from farm.services.plan import BuildRequest, cell_label, sort_cells
 from farm.services.targets import ALL, resolve_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from farm.domain.models import Model
     from farm.domain.shapes import Shape
@@ -76,36 +75,20 @@ def _reasons(
     transaction: Transaction, model: Model, shapes: Mapping[str, Shape], slug: str, toolchain: ToolchainId
 ) -> dict[str, str]:
     """For every precision why a target refuses it; empty if it does not."""
-
-    def ask(*precisions: str) -> dict[str, str]:
-        given = (shapes,) if shapes else ()
-        request = BuildRequest(
-            gpus=(slug,),
-            toolchains=(f"{toolchain.name}@{toolchain.version}",),
-            precisions=precisions,
-            min_shapes=given,
-            opt_shapes=given,
-            max_shapes=given,
-            # What needs samples is refused without, and those are easily given.
-            calibration=Calibration("", 1, USUAL_RANDOM_SAMPLES, 0),
-            skip_unsupported=True,
-        )
-        refused = dict(plan_builds(transaction, model, request).refused)
-        return {precision: refused.get(f"{slug} · {toolchain} · {precision}", "") for precision in precisions}
-
-    try:
-        return ask(*PRECISIONS)
-    except UnsupportedTargetError:
-        # Nothing is left of it, so the plan says all at once: one by one then.
-        return {precision: _alone(ask, precision) for precision in PRECISIONS}
-
-
-def _alone(ask: Callable[[str], dict[str, str]], precision: str) -> str:
-    try:
-        return ask(precision)[precision]
-    except UnsupportedTargetError as error:
-        # The cell stands before the reason.
-        return error.message.rpartition("nothing was queued. ")[2].partition(": ")[2] or error.message
+    given = (shapes,) if shapes else ()
+    request = BuildRequest(
+        gpus=(slug,),
+        toolchains=(f"{toolchain.name}@{toolchain.version}",),
+        precisions=PRECISIONS,
+        min_shapes=given,
+        opt_shapes=given,
+        max_shapes=given,
+        # What needs samples is refused without, and those are easily given.
+        calibration=Calibration("", 1, USUAL_RANDOM_SAMPLES, 0),
+    )
+    plan, _ = sort_cells(transaction, model, request)
+    refused = dict(plan.refused)
+    return {precision: refused.get(cell_label(slug, toolchain, precision), "") for precision in PRECISIONS}
 
 
 def _why_not_opset(toolchain: ToolchainDescription, model: Model) -> str:

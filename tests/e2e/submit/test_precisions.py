@@ -80,3 +80,26 @@ def test_the_same_samples_are_needed_by_every_type_of_8_bits(farm: FarmCommand, 
     assert (
         "fp8 needs samples to calibrate with: --calibration samples.npz, or --calibration random" in message
     )
+
+
+def test_a_layer_that_is_named_stays_in_fp32(farm: FarmCommand, model: Path) -> None:
+    words = ("--gpu", "sm89", "--precision", "fp32,fp16", "--keep-fp32", "conv2,head")
+    found = built(farm, model, *words)
+    assert found["tensorrt-rtx fp16"]["spec"]["kept_layers"] == ["conv2", "head"]
+    assert found["tensorrt-rtx fp16"]["precision_note"].endswith("7 of 9 nodes")
+    assert "kept_layers" not in found["tensorrt-rtx fp32"]["spec"], "it is in FP32 anyway"
+    ended = farm.run(
+        "submit",
+        model,
+        "--gpu",
+        "sm89",
+        "--precision",
+        "fp16",
+        "--batch",
+        "1",
+        "--keep-fp32",
+        "conv9",
+        "--local",
+        code=2,
+    )
+    assert "the model has no node 'conv9' to keep in FP32" in ended.out + ended.err

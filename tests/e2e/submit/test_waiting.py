@@ -27,6 +27,18 @@ def test_waiting_without_a_worker_says_so_instead_of_waiting_for_ever(farm: Farm
     assert "waiting is in vain" in farm.refused("watch", submission["id"], code=4)
 
 
+def test_waiting_for_a_worker_that_takes_nothing_new_says_which_and_why(
+    farm: FarmCommand, dense: Path
+) -> None:
+    with farm.up():
+        (worker,) = farm.json("workers")
+        farm.run("worker", "drain", worker["name"], "--reason", "new driver")
+        ended = farm.run("submit", dense, "--gpu", "cpu", "--wait", code=4)
+        assert f"{worker['name']} takes nothing new: new driver" in ended.err
+        assert f"`farm worker resume {worker['name']}`" in ended.err
+    assert farm.submissions()[0]["cells"][0]["state"] == "QUEUED", "it is kept"
+
+
 def test_local_builds_here_and_shows_the_table(farm: FarmCommand, dynamic: Path) -> None:
     ended = farm.run(
         "submit", dynamic, "--spec", fast_spec(farm.folder), "--gpu", "cpu", "--batch", "1,8", "--local"

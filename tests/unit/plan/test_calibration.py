@@ -54,8 +54,11 @@ def test_the_algorithm_is_one_of_the_cells_with_int8_alone(fleet: InMemoryDataba
 
 def test_a_model_with_quantize_nodes_needs_no_samples(fleet: InMemoryDatabase) -> None:
     model = replace(a_model(), operators={"QuantizeLinear": 1, "Conv": 1})
-    (cell,) = plan(fleet, model, gpus=("h200",), toolchains=("tensorrt@8",), precisions=("int8",)).cells
+    wishes = {"gpus": ("h200",), "toolchains": ("tensorrt@8",), "precisions": ("int8",)}
+    (cell,) = plan(fleet, model, **wishes).cells
     assert cell.spec.calibration is None
+    (given,) = plan(fleet, model, calibration=DATA, calibration_algorithm="minmax", **wishes).cells
+    assert given.spec.digest == cell.spec.digest, "they have no effect on it"
 
 
 def test_a_toolchain_without_calibrators_says_so(fleet: InMemoryDatabase) -> None:
