@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _PATHS = ("model", "inputs", "calibration", "weights", "labels")
 #: In `deadline`, the limit of the attempt as a whole.
 ATTEMPT = "attempt"
+#: numpy takes none below 0; above it no column of SQL and no generator of PyTorch holds it.
+LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Wish:
             data.sha256 if data else "",
             self.number("calibration_batch", 1),
             self.number("calibration_samples", usual),
-            0 if data else self.number("seed", 0),
+            0 if data else self.seed(),
         )
 
     def calibration_algorithm(self) -> str:
@@ -168,6 +170,17 @@ class Wish:
         """
         span = self.values.get("queue_timeout")
         return None if span is None else float(parse_duration(str(span)))
+
+    def seed(self) -> int:
+        """Of random inputs and samples.
+
+        Raises:
+            InvalidSpecError: it is no whole number, or none that a generator takes.
+        """
+        seed = self.number("seed", 0)
+        if not 0 <= seed <= LARGEST_SEED:
+            raise InvalidSpecError(f"a seed is a whole number from 0 to {LARGEST_SEED}, not {seed}")
+        return seed
 
     def number(self, key: str, default: int) -> int:
         """A whole number of the file.

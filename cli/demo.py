@@ -147,20 +147,20 @@ def _use_engine(farm: Farm, path: Path) -> dict[str, object]:
 
     types = host_device_types([device.device_type for device in discover_devices()])
     with farm.database.reading() as transaction:
-        name, engine = find_engine(transaction, FetchQuery(MODEL, device_types=types, precision="fp32"))
-    check_fetched(engine, name, open_trusted_keys(farm))
+        found = find_engine(transaction, FetchQuery(MODEL, device_types=types, precision="fp32"))
+    engine = found.engine
+    check_fetched(engine, found.name, open_trusted_keys(farm))
     farm.store.fetch(engine.digest, path)
     with np.load(digits_data()) as data:
         image, label = data["image"][:1], int(data["labels"][0])
     scores = _scores(path, engine.spec.target.toolchain.name, image)
-    run = engine.latest_run
     return {
         "toolchain": str(engine.spec.target.toolchain),
         "precision": engine.spec.precision,
         "picture": _picture(image[0, 0]),
         "label": label,
         "prediction": int(scores.argmax()) if scores is not None else None,
-        "median_ms": run.measurements[0].compute.median_ms if run and run.measurements else None,
+        "median_ms": engine.measurements[0].compute.median_ms if engine.measurements else None,
     }
 
 

@@ -9,7 +9,7 @@ import click
 
 from cli.context import json_option, opened
 from cli.engine_layers import layers_of
-from cli.engine_words import find_engine
+from cli.engine_words import find_engine, target_options
 from cli.inspect_engine import short_name
 from cli.render import NONE, ms, show_json, show_line, show_note, show_table, size
 from cli.stored_profiles import medians, read_profiles
@@ -33,6 +33,7 @@ _SHORT = 60
 @click.command(short_help="Show what differs between two engines, in their keys and in their layers.")
 @click.argument("first", metavar="ENGINE")
 @click.argument("second", metavar="ENGINE")
+@target_options
 @click.option(
     "--batch", type=click.IntRange(1), help="Compare times at this batch size. [default: any that both have]"
 )
@@ -40,20 +41,32 @@ _SHORT = 60
 @json_option
 @click.pass_context
 def diff(
-    ctx: click.Context, first: str, second: str, batch: int | None, show_all: bool, as_json: bool
+    ctx: click.Context,
+    first: str,
+    second: str,
+    gpu: str | None,
+    toolchain: str | None,
+    precision: str | None,
+    batch: int | None,
+    show_all: bool,
+    as_json: bool,
 ) -> None:
     """Show what differs between two engines: the components of their keys, then their layers.
 
     Layers are matched by the model's nodes that they compute: fused, split, lost, added, or another precision,
     tactic or format. Where both have a profile (`farm profile`), each row has its times.
 
+    An ENGINE is a number, a digest, a job, or a model's name with --gpu, --toolchain and --precision, which hold for
+    both that are named so.
+
     \b
     farm diff 11 12
+    farm diff resnet50 resnet50-pruned --gpu h200 --precision fp16
     farm diff 11 12 --all --json
     """
     farm = opened(ctx)
     with farm.database.reading() as transaction:
-        pair = [find_engine(transaction, word) for word in (first, second)]
+        pair = [find_engine(transaction, word, gpu, toolchain, precision) for word in (first, second)]
     differences = key_differences(pair[0].engine.spec, pair[1].engine.spec)
     told = [layers_of(farm, named.engine) for named in pair]
     profiles = _common_profiles(farm, pair, batch)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.build_spread import kept_text, refit_text, spread_text
+from cli.build_spread import spread_text
 from cli.context import json_option, opened
+from cli.engine_remarks import remarks
 from cli.render import show_json, show_table, size
 from cli.tables import ENGINE_COLUMNS, engine_as_json, engine_rows
 from farm.domain.precisions import PRECISIONS
@@ -82,14 +83,7 @@ def engines(
 
 def _remark(engine: Engine) -> str:
     """What tells an engine from another one of the same model, target and precision."""
-    words = [f"salt {engine.spec.salt}"] if engine.spec.salt else []
-    words += [
-        f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in sorted(engine.spec.builder_config.items())
-    ]
-    if engine.spec.calibration is not None and engine.spec.calibration.is_random:
-        words.append("calibrated with random samples")
-    words += filter(None, [kept_text(engine.spec), refit_text(engine.spec), spread_text(engine)])
+    words = [*remarks(engine.spec), *filter(None, [spread_text(engine)])]
     return ", ".join(words + ["pinned"] * (engine.pinned_at is not None))
 
 

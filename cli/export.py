@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.build_request import LARGEST_SEED
 from cli.context import CommaSeparated, flattened, json_option, opened
 from cli.model_documents import model_as_json, tensor_row
 from cli.render import show_json, show_line, show_note, show_table, size
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     type=CommaSeparated(),
     help="A toolchain that is to read it, such as tensorrt@8.6: it limits the opset.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: the model's name and .onnx]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A file .onnx; one that is there is replaced. [default: the model's name and .onnx]")
 @click.option("--output-names", multiple=True, type=CommaSeparated(), help="Names of the outputs, in order.")
 @click.option(
     "--weights", type=click.Path(path_type=Path), help="A state dict that is loaded into the model."
@@ -51,7 +52,12 @@ if TYPE_CHECKING:
     help="Greatest error, as a share of an output's largest value. [default: 0.001; 0.03 for 16-bit outputs]",
 )
 @click.option("--no-compare", is_flag=True, help="Write the file without a look at what it computes.")
-@click.option("--seed", type=int, default=0, help="Of weights that the factory draws, and of the samples.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, LARGEST_SEED),
+    default=0,
+    help="Of weights that the factory draws, and of the samples.",
+)
 @click.option("--verbose", is_flag=True, help="Show the whole trace of what went wrong.")
 @json_option
 @click.pass_context

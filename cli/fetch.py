@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cli.context import json_option, opened
+from cli.engine_remarks import profile_text, remarks
 from cli.render import show_json, show_line, show_note, size
 from cli.tables import engine_as_json
 
 if TYPE_CHECKING:
     from farm.domain.filing import Engine
+    from farm.domain.models import Model
     from farm.domain.targets import Device
-    from farm.services.fetch import FetchQuery
+    from farm.services.fetch import FetchQuery, Found
+
+#: So many of the other engines that fit are named.
+_MOST_SHOWN = 5
 
 
 @click.command(short_help="Get the engine that fits this machine, or another.")
@@ -31,6 +37,12 @@ if TYPE_CHECKING:
     "--toolchain", help="For this toolchain: tensorrt, tensorrt@8.6, … [default: what this machine has]"
 )
 @click.option("--precision", help="fp32, tf32, fp16, … [default: the only one there is]")
+@click.option(
+    "--engine",
+    "which",
+    metavar="NUMBER|DIGEST",
+    help="This very engine, as `farm engines` numbers it, if it fits. [default: the best of those that fit]",
+)
 @click.option(
     "--manifest",
     "manifest_path",
@@ -52,6 +64,7 @@ def fetch(
     gpu: str | None,
     toolchain: str | None,
     precision: str | None,
+    which: str | None,
     manifest_path: Path | None,
     allow_unsigned: bool,
     dry_run: bool,
@@ -61,11 +74,13 @@ def fetch(
 
     The file appears complete and verified, or not at all: a worker that this farm trusts has signed just these
     bytes for just this key. Where nothing fits, the message says what exists
-    and which part of the key differs.
+    and which part of the key differs. Where several fit, a verified one goes before others, then a full build
+    before a refit, one without random calibration, without layers kept in FP32, without a salt, and the newest.
 
     \b
     farm fetch resnet50 --precision fp16 -o resnet50.engine
     farm fetch resnet50 --gpu l4 --toolchain tensorrt@10.3
+    farm fetch resnet50 --engine 12
     """
     from farm.bootstrap import open_trusted_keys
     from farm.domain.io_formats import IO_SCALES
@@ -76,7 +91,11 @@ def fetch(
     farm = opened(ctx)
     query = _query(model, gpu or "", toolchain or "", (precision or "").lower())
     with farm.database.reading() as transaction:
-        name, engine = find_engine(transaction, query)
+        if which is not None:
+            query = replace(query, engine_id=transaction.garbage.engine_id(which))
+        found = find_engine(transaction, query)
+        name, engine = found.name, found.engine
+        known_model = transaction.models.get(name.model_sha256)
         slugs = slugs_of(transaction)
         libraries = [transaction.engines.artifact(sha256) for sha256 in engine.spec.plugins]
     path = output or Path(f"{name.name.rsplit('/', 1)[-1]}.engine")
@@ -99,6 +118,7 @@ def fetch(
                 "plugins": [] if dry_run else list(map(str, plugins)),
                 "model": name.name,
                 "version": name.version,
+                "others": [other.id for other in found.others],
                 **document,
             }
         )
@@ -106,7 +126,7 @@ def fetch(
     spec = engine.spec
     what = (
         f"{name} · {slugs[spec.target.device_type]} · {spec.target.toolchain} · {spec.precision}"
-        f" · {size(engine.digest.size_bytes)} · sha256 {engine.digest.short}…"
+        f" · {size(engine.digest.size_bytes)} · sha256 {engine.digest.short}… · {_own_words(engine, known_model)}"
     )
     show_line(what if dry_run else f"{path}: {what}")
     for place in plugins:
@@ -119,11 +139,38 @@ def fetch(
             f"note: the weights of engine {spec.refit_of[:12]}… were replaced in it; the full build is handed out once "
             "it is there"
         )
+    _tell_others(found, known_model, model)
+    if spec.calibration is not None and spec.calibration.is_random:
+        show_note("warning: this engine is calibrated with random samples: for speed alone")
     if engine.signed is None:
         show_note("warning: nobody has signed this engine")
     if not engine.is_verified:
         how = "is unverified" if engine.was_run else "was never run"
         show_note(f"warning: this engine {how}: {engine.unverified_reason}")
+
+
+def _own_words(engine: Engine, model: Model) -> str:
+    """Its number, and what tells it from others of its target and precision."""
+    words = [*filter(None, [profile_text(engine.spec, model)]), *remarks(engine.spec)]
+    return f"engine {engine.id}" + (f" ({', '.join(words)})" if words else "")
+
+
+def _tell_others(found: Found, model: Model, word: str) -> None:
+    if not found.others:
+        return
+    own = found.engine.spec.target
+    lines = []
+    for other in found.others[:_MOST_SHOWN]:
+        # Most often they are for the same device and toolchain.
+        elsewhere = "" if other.spec.target == own else f" for {other.spec.target.toolchain}"
+        unverified = "" if other.is_verified else ", unverified"
+        lines.append(f"{_own_words(other, model)}{elsewhere}{unverified}")
+    count = len(found.others)
+    more = [f"and {count - _MOST_SHOWN} more"] if count > _MOST_SHOWN else []
+    show_note(
+        f"note: {count} other engine{'s fit' if count > 1 else ' fits'} too: {'; '.join([*lines, *more])}. "
+        f"`farm fetch {word} --engine {found.others[0].id}` takes that one instead"
+    )
 
 
 def _manifest_text(engine: Engine) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from cli.context import json_option, opened
 from cli.engine_words import target_options
 from cli.model_documents import model_as_json
 from cli.render import show_json, show_text
+from cli.sample_options import image_options
 from farm.domain.errors import FarmError, InvalidRequestError, NotFoundError
 
 if TYPE_CHECKING:
@@ -39,11 +40,16 @@ _FILES = (".onnx", ".engine", ".plan", ".pt2")
 )
 @click.option("--sensitivity", help="What a precision does to every layer of a model: fp16, int8, …")
 @click.option(
-    "--inputs", type=click.Path(path_type=Path), help="Compare layers on these (.npz). [default: random]"
+    "--inputs",
+    type=click.Path(path_type=Path),
+    help="Compare layers on these: a folder or list of images or arrays, an .npz. [default: random]",
 )
 @click.option(
-    "--calibration", type=click.Path(path_type=Path), help="Samples for 8 bits: an .npz, or `random`."
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="Samples for 8 bits: a folder or list of images or arrays, an .npz, or `random`.",
 )
+@image_options
 @click.option("--raw", is_flag=True, help="Print what an engine's inspector said, as it is.")
 @json_option
 @click.pass_context
@@ -57,10 +63,9 @@ def inspect(
     shapes: str | None,
     with_targets: bool | None,
     sensitivity: str | None,
-    inputs: Path | None,
-    calibration: Path | None,
     raw: bool,
     as_json: bool,
+    **samples: Any,
 ) -> None:
     """Show what MODEL (a file) or ENGINE is: a number or a digest of `farm engines`, a job, a model's name, or a file.
 
@@ -70,7 +75,7 @@ def inspect(
 
     \b
     farm inspect resnet50.onnx --batch 8
-    farm inspect resnet50.onnx --sensitivity int8 --calibration samples.npz
+    farm inspect resnet50.onnx --sensitivity int8 --calibration photos/
     farm inspect 12
     farm inspect resnet50 --gpu h200 --precision fp16 --json
     farm inspect final2.plan
@@ -83,13 +88,17 @@ def inspect(
             ctx,
             path,
             sensitivity,
-            inputs=inputs,
-            calibration=calibration,
+            samples=samples,
             batch=batch,
             shapes=shapes,
             as_json=as_json,
         )
         return
+    if any(samples.values()):
+        raise InvalidRequestError(
+            "--inputs, --calibration and what is done to images are for comparing layers",
+            hint="Say in which precision: --sensitivity int8.",
+        )
     if path.exists() or path.suffix in _FILES:
         # What is called a model is read as one, and says what else it is.
         if path.suffix != ".onnx" and _is_plan(path):

@@ -9,7 +9,7 @@ from cli.model_documents import model_as_json, tensor_row
 from cli.render import NONE, show_json, show_line, show_note, show_table, size
 from cli.tables import refusals
 from farm.domain.errors import FarmError, InvalidSpecError, UnsupportedTargetError
-from farm.domain.shapes import DYNAMIC, parse_shapes, shape_text
+from farm.domain.shapes import DYNAMIC, check_size, parse_shapes, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,7 +96,12 @@ def _show_facts(path: Path, model: Model) -> None:
 
 
 def input_shapes(model: Model, batch: int | None, given: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The shape of every input: as given, else with the batch in the first dimension, if nothing more is open."""
+    """The shape of every input: as given, else with the batch in the first dimension, if nothing more is open.
+
+    Raises:
+        InvalidSpecError: there is no such input, or the batch is more than a dimension can have.
+    """
+    check_size(batch or 1)
     names = {tensor.name for tensor in model.inputs}
     unknown = sorted(set(given) - names)
     if unknown:

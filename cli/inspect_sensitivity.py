@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cli.build_request import Wish
 from cli.context import settings_of
 from cli.inspect_model import input_shapes
 from cli.render import decibel, show_json, show_line, show_note, show_table
+from cli.sample_options import make_samples, samples_as_wish
 from farm.domain.calibration import RANDOM, USUAL_ALGORITHM, USUAL_RANDOM_SAMPLES
 from farm.domain.errors import InvalidSpecError
 from farm.domain.precisions import canonical_precision, is_quantized
-from farm.domain.shapes import ShapeRange, parse_shapes
+from farm.domain.shapes import DYNAMIC, ShapeRange, parse_shapes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import click
 
+    from farm.domain.models import Model
     from farm.domain.shapes import Shape
     from workers.conversion.sensitivity import SensitivityRequest
 
@@ -31,8 +35,7 @@ def show_sensitivity(
     path: Path,
     precision: str,
     *,
-    inputs: Path | None,
-    calibration: Path | None,
+    samples: Mapping[str, Any],
     batch: int | None,
     shapes: str | None,
     as_json: bool,
@@ -43,8 +46,8 @@ def show_sensitivity(
         ctx: of the command.
         path: of the model.
         precision: in the user's word.
-        inputs: an `.npz` to compare on; none for seeded random ones.
-        calibration: an `.npz` of samples, or the word `random`; 8 bits need one.
+        samples: the options `inputs` (what to compare on; none for seeded random ones), `calibration` (samples, or the
+            word `random`; 8 bits need one), and what is done to images, as `farm submit` has them.
         batch: size of the first dimension that is open.
         shapes: of inputs, in a user's words.
         as_json: for programs.
@@ -61,12 +64,13 @@ def show_sensitivity(
         raise InvalidSpecError(
             f"no layer changes by {precision!r}", hint=f"Compare {', '.join(PRECISIONS)} with FP32."
         )
-    if is_quantized(word) and calibration is None:
+    if is_quantized(word) and samples["calibration"] is None:
         raise InvalidSpecError(
             f"{word} needs samples", hint="Give --calibration samples.npz, or --calibration random."
         )
     model = read_model(path)
     wanted = input_shapes(model, batch, parse_shapes(shapes) if shapes else {})
+    inputs, calibration = _sample_files(ctx, model, wanted, samples)
     told: set[str] = set()
 
     def tell(message: str) -> None:
@@ -98,6 +102,22 @@ def show_sensitivity(
     )
     if len(layers) > _MOST_ROWS:
         show_line(f"and {len(layers) - _MOST_ROWS} more that add less; --json has all")
+
+
+def _sample_files(
+    ctx: click.Context, model: Model, shapes: Mapping[str, Shape], samples: Mapping[str, Any]
+) -> tuple[Path | None, Path | None]:
+    """An `.npz` to compare on and one to calibrate with, or the word `random`; none where nothing was said."""
+    given = {key: samples[key] for key in ("inputs", "calibration")}
+    wish = Wish().overridden_by(
+        {
+            **{key: str(path) for key, path in given.items() if path is not None},
+            **samples_as_wish({**samples, "labels": None}),
+            "opt_shapes": ({name: shape for name, shape in shapes.items() if DYNAMIC not in shape},),
+        }
+    )
+    made = make_samples(ctx, wish, model).paths
+    return made.get("inputs"), made.get("calibration", given["calibration"])
 
 
 def _request(

@@ -40,13 +40,15 @@ _ADDED = {
     "colors": "rgb, bgr or gray. [default: by the model's channels]",
 }
 
-_OPTIONS = (
+_IMAGES = (
     *(click.option(f"--image-{key}", help=f"Images as samples. {_ADDED[key]}") for key in KEYS),
     click.option(
         "--skip-broken-images",
         is_flag=True,
         help="Leave out samples that can not be read, instead of refusing all.",
     ),
+)
+_LABELS = (
     click.option(
         "--labels",
         type=click.Path(path_type=Path),
@@ -77,9 +79,14 @@ _MEASURING = (
 )
 
 
+def image_options(command: Command) -> Command:
+    """Gives a command the options of what is done to images."""
+    return _with(_IMAGES, command)
+
+
 def sample_options(command: Command) -> Command:
-    """Gives a command the options of what is done to samples."""
-    return _with(_OPTIONS, command)
+    """Gives a command the options of what is done to samples, and of their classes."""
+    return _with((*_IMAGES, *_LABELS), command)
 
 
 def calibration_options(command: Command) -> Command:

@@ -15,6 +15,7 @@ from cli.render import show_note
 from cli.sample_options import make_samples, samples_as_wish
 from cli.shape_options import inputs_with_ranges, keep_plugins, plugin_paths, shapes_as_wish
 from cli.sources import sources_as_wish, with_exported_model
+from cli.verification_samples import first_samples
 from farm.domain.calibration import RANDOM
 from farm.domain.digests import digest_of_file
 from farm.domain.errors import InvalidSpecError
@@ -132,6 +133,11 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
         if wish.values.get("refit"):
             plan = with_refits(transaction, model, plan)
     plan = replace(plan, notes=(*filter(None, [frozen]), *plan.notes))
+    if samples is not None and not any(cell.spec.calibration for cell in plan.cells):
+        show_note("no cell is in 8 bits, so the calibration data is not used")
+        samples = None
+    if inputs is None and samples is not None:
+        inputs = first_samples(ctx, samples, model)
     name = str(wish.values.get("name") or usual_name(wish.model_path()))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}", name):
         raise InvalidSpecError(
@@ -165,7 +171,7 @@ def _job_request(wish: Wish, user: str) -> JobRequest:
             warmup_ms=wish.number("warmup_ms", timing.warmup_ms),
             duration_ms=wish.number("duration_ms", timing.duration_ms),
         ),
-        verification=VerificationSpec(seed=wish.number("seed", 0), thresholds=wish.thresholds()),
+        verification=VerificationSpec(seed=wish.seed(), thresholds=wish.thresholds()),
     )
     request = replace(
         request, builds=wish.number("builds", 1), rebuild_by=user if wish.values.get("rebuild") else ""

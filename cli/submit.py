@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -139,19 +140,19 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     """
     from cli.build_request import Wish
     from cli.spec_files import read_wish, write_wish
+    from cli.trtexec_wish import hints_for_trtexec, with_trtexec
 
     wish, options = read_wish(given["spec"]) if given["spec"] else Wish(), options_as_wish(given)
     if given["trtexec"] is None:
         wish = wish.overridden_by(options)
     else:
-        from cli.trtexec_wish import with_trtexec
-
         wish = with_trtexec(ctx, wish, given["trtexec"], options)
     if given["save_spec"]:
         write_wish(wish, given["save_spec"])
         show_note(f"spec written to {given['save_spec']}")
     as_json = given["as_json"]
-    request = prepare(ctx, wish, skip_unsupported=given["skip_unsupported"])
+    with nullcontext() if given["trtexec"] is None else hints_for_trtexec(wish):
+        request = prepare(ctx, wish, skip_unsupported=given["skip_unsupported"])
     if given["dry_run"]:
         show_plan(request, as_json=as_json)
         return

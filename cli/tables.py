@@ -33,12 +33,12 @@ ENGINE_COLUMNS = (
 
 
 def engine_rows(engine: Engine, slugs: Mapping[DeviceType, str]) -> list[list[Any]]:
-    """A row per measured batch size; the figures of the newest clean run."""
+    """A row per measured batch size, each with its newest clean figures."""
     spec, run = engine.spec, engine.latest_run
     head = [slugs[spec.target.device_type], str(spec.target.toolchain), spec.precision]
     facts = [size(engine.digest.size_bytes), seconds(engine.build_s)]
     accuracy = _accuracy_cells(run, engine)
-    measurements = preferred_measurements(run)
+    measurements = preferred_measurements(engine)
     if not measurements:
         return [[*head, *facts, NONE, NONE, NONE, NONE, *accuracy]]
     rows = []
@@ -58,12 +58,10 @@ def engine_rows(engine: Engine, slugs: Mapping[DeviceType, str]) -> list[list[An
     return rows
 
 
-def preferred_measurements(run: Run | None) -> list[Measurement]:
-    """One per batch size: the one from a CUDA graph where there is one, since it is steadier."""
-    if run is None:
-        return []
+def preferred_measurements(engine: Engine) -> list[Measurement]:
+    """One per shape: the one from a CUDA graph where there is one, since it is steadier."""
     best: dict[tuple[int, str], Measurement] = {}
-    for measurement in run.measurements:
+    for measurement in engine.measurements:
         key = (measurement.batch, str(sorted(measurement.shapes.items())))
         if key not in best or measurement.graph:
             best[key] = measurement
@@ -89,7 +87,7 @@ def engine_as_json(engine: Engine, slugs: Mapping[DeviceType, str]) -> dict[str,
         "verified": engine.is_verified,
         "unverified_reason": engine.unverified_reason or None,
         "accuracy": run.accuracy.as_json() if run and run.accuracy else None,
-        "measurements": [m.as_json() for m in run.measurements] if run else [],
+        "measurements": [m.as_json() for m in engine.measurements],
         "builds": engine.builds or None,
         "rebuild": engine.details.get("rebuild"),
         "job": engine.job_id,

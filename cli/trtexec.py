@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Every flag of trtexec that is known, by name.
 FLAGS: dict[str, Flag] = {**MODEL_FLAGS, **BUILD_FLAGS, **RUN_FLAGS}
+#: As in a script whose line goes on in the next one; a shell would have taken it out, were it not quoted.
+_CONTINUED = re.compile(r"(?<!\\)\\[ \t]*(?:\r?\n|\Z)")
 #: Flags that stand for one profile, or one library, each time.
 _REPEATED = (
     "--profile",
@@ -71,7 +74,7 @@ def translate_line(line: str) -> Translation:
         InvalidSpecError: a flag is refused, unknown or wrong; all of them are listed.
     """
     try:
-        words = shlex.split(line)
+        words = shlex.split(_CONTINUED.sub(" ", line))
     except ValueError as error:
         raise InvalidSpecError(f"--trtexec can not be read: {error}") from None
     if words and words[0].rpartition("/")[2] == "trtexec":

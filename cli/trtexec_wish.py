@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.context import settings_of
 from cli.render import show_note
-from farm.domain.errors import InvalidSpecError
+from cli.shape_options import PROFILES
+from farm.domain.errors import InvalidRequestError, InvalidSpecError, UnsupportedTargetError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import click
 
     from cli.build_request import Wish
@@ -61,3 +65,34 @@ def with_trtexec(ctx: click.Context, wish: Wish, line: str, options: dict[str, A
         checked = wish_of({"io_formats": formats}, _SOURCE).values
         whole = whole.overridden_by(checked)
     return whole
+
+
+@contextmanager
+def hints_for_trtexec(wish: Wish) -> Iterator[None]:
+    """What to do about a refusal, for people who have a trtexec line, where trtexec does something unasked.
+
+    Args:
+        wish: with the line in it.
+
+    Raises:
+        InvalidRequestError: as it came, with another hint.
+    """
+    try:
+        yield
+    except InvalidRequestError as error:
+        error.hint = _hint(wish, error) or error.hint
+        raise
+
+
+def _hint(wish: Wish, error: InvalidRequestError) -> str:
+    values = wish.values
+    if isinstance(error, UnsupportedTargetError) and values.get("precision") == ("tf32",):
+        return (
+            "As with trtexec, TF32 is on unless the line says --noTF32: add that, or --precision fp32 beside the line."
+        )
+    if not any(values.get(key) for key in (*PROFILES, "batch", "static")) and "needs shapes" in error.message:
+        return (
+            "trtexec would set what is dynamic to 1. The farm asks: --batch 1 beside the line says just that where only "
+            "the batch is dynamic; else give --minShapes=…, --optShapes=… and --maxShapes=… in it."
+        )
+    return ""

@@ -11,7 +11,7 @@ import click
 from cli.context import CommaSeparated, Pairs, json_option
 from cli.limits import limit_options
 from cli.render import NONE, decibel, ms, percent, show_json, show_line, show_note, show_table
-from cli.sample_options import calibration_options, measuring_options
+from cli.sample_options import calibration_options, measuring_options, sample_options
 from cli.shape_options import shape_options
 from cli.submission import options_as_wish, prepare
 from farm.domain.errors import InvalidSpecError, NoEngineFitsError
@@ -55,9 +55,11 @@ if TYPE_CHECKING:
 @click.option(
     "--inputs",
     type=click.Path(path_type=Path),
-    help="Sample inputs (.npz, an array per input; `labels` for top-1). [default: seeded random]",
+    help="Sample inputs (a folder or list of images or arrays; .npz, an array per input; `labels` for top-1). "
+    "[default: seeded random]",
 )
 @calibration_options
+@sample_options
 @measuring_options
 @limit_options
 @click.option("--local", is_flag=True, help="Run a worker in this process meanwhile.")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cli.live import follow
 from cli.render import show_note
 from cli.submission import announce, file_submission
+from cli.waiting import grace
 from farm.domain.conversion import whole_conversion
 from farm.domain.errors import ConflictError, FarmError
 from farm.domain.profile_shapes import first_profile
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from farm.services.plan import PlannedCell
     from workers.conversion.sensitivity import SensitivityRequest
 
-#: A worker that was just started may not have registered yet.
-_GRACE_S = 3.0
 #: Layers are compared on so many samples at most.
 _MOST_SAMPLES = 4
 
@@ -84,13 +82,7 @@ class Tuning:
         )
         submission = file_submission(request, as_json=True)
         announce(request.farm)
-        began = time.monotonic()
-        progress = follow(
-            request.farm,
-            submission.id,
-            quiet=self._as_json,
-            may_wait=lambda: self._local or time.monotonic() - began < _GRACE_S,
-        )
+        progress = follow(request.farm, submission.id, quiet=self._as_json, may_wait=grace(local=self._local))
         if progress.is_stuck:
             raise ConflictError(
                 f"submission {submission.id} is queued, but no live worker serves its target",

@@ -14,6 +14,8 @@ from farm.domain.errors import ConflictError, FolderInUseError, UnsupportedTarge
 from farm.domain.jobs import FailureClass, JobState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from farm.bootstrap import Farm
     from farm.domain.work import Submission
     from farm.services.progress import SubmissionProgress
@@ -30,6 +32,16 @@ _EXIT_CODES = {
 _GRACE_S = 3.0
 #: The one of this process has its interpreters to look at.
 _LOCAL_GRACE_S = 60.0
+
+
+def grace(*, local: bool) -> Callable[[], bool]:
+    """Whether there may still come a worker for what none serves, from now on.
+
+    Args:
+        local: whether a worker starts in this process.
+    """
+    until = time.monotonic() + (_LOCAL_GRACE_S if local else _GRACE_S)
+    return lambda: time.monotonic() < until
 
 
 def wait_for(
@@ -53,14 +65,8 @@ def wait_for(
     with ExitStack() as stack:
         if local:
             start_local_worker(farm, stack)
-        started = time.monotonic()
         try:
-            progress = follow(
-                farm,
-                submission.id,
-                quiet=as_json,
-                may_wait=lambda: time.monotonic() - started < (_LOCAL_GRACE_S if local else _GRACE_S),
-            )
+            progress = follow(farm, submission.id, quiet=as_json, may_wait=grace(local=local))
         except KeyboardInterrupt:
             show_note(
                 f"\nStopped. What was queued goes on when a worker runs: `farm up`, then `farm watch {submission.id}`."

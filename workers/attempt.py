@@ -26,7 +26,7 @@ from workers.journal import Journal
 from workers.lease import Lease
 from workers.materials import place_model
 from workers.plugin_files import place_plugins
-from workers.reference import ReferenceStep
+from workers.reference import ReferenceStep, can_run_engine
 from workers.supervision import Supervision
 from workers.timing_caches import CacheLoan
 from workers.vouching import sign_engine
@@ -207,6 +207,7 @@ class _Attempt:
                 self._folder,
                 model_path=model_path,
                 calibration=calibration_input(self._job.spec, calibration_path),
+                is_compared=not can_run_engine(self._place, self._job),
                 run=supervision.run_without_device,
             )
         source_path = self._converted.model_path if self._converted else model_path

@@ -36,6 +36,7 @@ def convert(
     *,
     model_path: Path,
     calibration: CalibrationInput | None,
+    is_compared: bool,
     run: Callable[[Mapping[str, Any]], ChildOutcome],
 ) -> Converted:
     """The model that the toolchain is to build.
@@ -47,6 +48,7 @@ def convert(
         folder: scratch folder of the attempt.
         model_path: the graph's file in it.
         calibration: what ranges are found with; none if nothing is calibrated.
+        is_compared: whether to compare the converted model on the CPU, since nothing here runs its engine.
         run: runs a request in a child of the farm's own interpreter.
 
     Raises:
@@ -67,6 +69,7 @@ def convert(
         first_profile(spec.profiles),
         calibration if wanted.quantized else None,
         spec.kept_layers,
+        job.request.verification.thresholds if is_compared else None,
     )
     outcome = run(conversion_request_as_json(request))
     if failure := outcome.what_failed:

@@ -26,6 +26,8 @@ ALGORITHM_OPTION = "calibration_algorithm"
 RANDOM = "random"
 #: As many samples as NVIDIA's samples and Polygraphy's users take; more changes little and costs time.
 USUAL_RANDOM_SAMPLES = 64
+#: A builder holds them all in memory.
+MOST_RANDOM_SAMPLES = 4096
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Calibration:
             raise InvalidSpecError(f"a calibration batch holds at least one sample, not {self.batch}")
         if self.samples < 0 or (self.is_random and not self.samples):
             raise InvalidSpecError(f"a calibration uses at least one sample, not {self.samples}")
+        if self.is_random and self.samples > MOST_RANDOM_SAMPLES:
+            raise InvalidSpecError(
+                f"{self.samples} random calibration samples are more than {MOST_RANDOM_SAMPLES}",
+                hint="They are for speed alone: some dozens do.",
+            )
         if 0 < self.samples < self.batch:
             raise InvalidSpecError(
                 f"{self.samples} calibration sample(s) do not fill a batch of {self.batch}",
@@ -96,7 +103,11 @@ def is_calibrated(precision: str, model: Model, calibration: Optional[Calibratio
 
 
 def why_not_calibrated(
-    toolchain: ToolchainDescription, precision: str, model: Model, calibration: Optional[Calibration]
+    toolchain: ToolchainDescription,
+    precision: str,
+    model: Model,
+    calibration: Optional[Calibration],
+    algorithm: str = "",
 ) -> str:
     """Why a cell can not be built as far as its calibration goes; empty if it can.
 
@@ -105,11 +116,16 @@ def why_not_calibrated(
         precision: of the cell.
         model: of the cell.
         calibration: what was given; none if nothing was.
+        algorithm: how, in the user's word; empty for the usual one.
     """
     if not is_calibrated(precision, model, calibration):
         return ""
-    if ALGORITHM_OPTION not in {option.name for option in toolchain.options}:
+    known = next((option.choices for option in toolchain.options if option.name == ALGORITHM_OPTION), ())
+    if not known:
         return f"{toolchain.id} has no calibrators; quantise the model (Q/DQ nodes) first"
+    if algorithm and ALGORITHMS[algorithm] not in known:
+        words = [word for word, name in ALGORITHMS.items() if name in known]
+        return f"{toolchain.id} has no calibration algorithm {algorithm}; it has {', '.join(words)}"
     if calibration is None:
         return (
             f"{precision} needs samples to calibrate with: --calibration samples.npz, or --calibration random"

@@ -41,6 +41,11 @@ class Run:
     #: Of the engine's bytes that it measured; empty where an earlier release filed it.
     engine_sha256: str = ""
 
+    @property
+    def looked_inside(self) -> bool:
+        """Whether it was made to see where the time goes, by layer or by kernel; its figures are by the way."""
+        return self.profile is not None or bool(self.nsys_sha256)
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -98,11 +103,32 @@ class Engine:
 
     @property
     def latest_run(self) -> Run | None:
-        """The newest run that nothing disturbed; else the newest."""
-        own = self.own_runs
-        clean = [run for run in own if not run.taints and run.measurements]
-        found = clean or own
+        """The newest run that nothing disturbed; one that looked inside, or the newest of all, where no other is."""
+        found = self._clean_runs or self.own_runs
         return found[-1] if found else None
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """What it is known by: for every shape the figures of the newest run that nothing disturbed.
+
+        Those of a run that looked inside count where no other has measured the shape. Smallest batch first.
+        """
+        latest = self.latest_run
+        runs = self._clean_runs or ([latest] if latest else [])
+        found: dict[tuple[int, str], tuple[Measurement, ...]] = {}
+        for run in reversed(runs):
+            of_run: dict[tuple[int, str], tuple[Measurement, ...]] = {}
+            for measurement in run.measurements:
+                shape = (measurement.batch, str(sorted(measurement.shapes.items())))
+                of_run[shape] = (*of_run.get(shape, ()), measurement)
+            found = {**of_run, **found}
+        return tuple(m for _, some in sorted(found.items(), key=lambda pair: pair[0][0]) for m in some)
+
+    @property
+    def _clean_runs(self) -> list[Run]:
+        """Its runs that nothing disturbed and that measured something: those that looked inside, then the others."""
+        clean = [run for run in self.own_runs if not run.taints and run.measurements]
+        return sorted(clean, key=lambda run: not run.looked_inside)
 
     @property
     def own_runs(self) -> list[Run]:

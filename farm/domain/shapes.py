@@ -13,6 +13,18 @@ Shape = Tuple[int, ...]
 DYNAMIC = -1
 #: What toolchains count dimensions with.
 LARGEST_SIZE = 2**31 - 1
+#: Python reads no number of more than 4300 digits; nobody means one of a hundred.
+_MOST_DIGITS = 100
+
+
+def check_size(size: int) -> None:
+    """Refuses a dimension that no toolchain can count.
+
+    Raises:
+        InvalidSpecError: it is too large.
+    """
+    if size > LARGEST_SIZE:
+        raise InvalidSpecError(f"no dimension can be {size}: the largest is {LARGEST_SIZE}")
 
 
 def shape_text(shape: Shape) -> str:
@@ -47,8 +59,7 @@ class ShapeRange:
                     f"shapes must satisfy min <= opt <= max in every dimension, not "
                     f"{shape_text(self.min)}, {shape_text(self.opt)}, {shape_text(self.max)}"
                 )
-            if high > LARGEST_SIZE:
-                raise InvalidSpecError(f"no dimension can be {high}: the largest is {LARGEST_SIZE}")
+            check_size(high)
 
     def contains(self, shape: Shape) -> bool:
         """Whether a shape lies within the range."""
@@ -74,11 +85,13 @@ def parse_shape(text: str) -> Shape:
     """`1x3x224x224` as a shape.
 
     Raises:
-        InvalidSpecError: the text is not sizes joined by `x`.
+        InvalidSpecError: the text is not sizes joined by `x`, or a size is more than a dimension can have.
     """
-    if not re.fullmatch(r"\d+(x\d+)*", text):
+    if not re.fullmatch(rf"[0-9]{{1,{_MOST_DIGITS}}}(x[0-9]{{1,{_MOST_DIGITS}}})*", text):
         raise InvalidSpecError(f"not a shape: {text!r}", hint="Write sizes joined by x, such as 1x3x224x224.")
-    return tuple(int(size) for size in text.split("x"))
+    shape = tuple(int(size) for size in text.split("x"))
+    check_size(max(shape))
+    return shape
 
 
 def parse_shapes(text: str) -> dict[str, Shape]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import InvalidRequestError, NoEngineFitsError
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import DeviceKind, DeviceType
+from farm.services.model_names import model_label, newest_names
 from farm.services.targets import match_devices, slugs_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class FetchQuery:
         toolchains: exact ones that this host has, or none if `toolchain` says or any will do.
         toolchain: word for a toolchain; empty for this host's.
         precision: empty if there is only one.
+        engine_id: number of the very one that is wanted; 0 for the best that fits.
     """
 
     model: str
@@ -41,21 +43,41 @@ class FetchQuery:
     toolchains: tuple[ToolchainId, ...] = ()
     toolchain: str = ""
     precision: str = ""
+    engine_id: int = 0
 
 
-def find_engine(transaction: Transaction, query: FetchQuery) -> tuple[ModelName, Engine]:
-    """The engine that fits; of several the one with the newest toolchain, then the newest.
+@dataclass(frozen=True)
+class Found:
+    """What is handed out.
+
+    Attributes:
+        name: of the model.
+        engine: the best that fits, or the very one that was asked for.
+        others: engines that fit as well, the best first.
+    """
+
+    name: ModelName
+    engine: Engine
+    others: tuple[Engine, ...] = ()
+
+
+def find_engine(transaction: Transaction, query: FetchQuery) -> Found:
+    """The engine that fits; of several the one that is most surely what a user means (`_preference`).
 
     Raises:
         NotFoundError: no model has that name.
         NoEngineFitsError: engines exist, none fits; says which part of the key differs.
-        InvalidRequestError: several precisions fit, so one must be named.
+        InvalidRequestError: several precisions fit, so one must be named; or the engine that was asked for is of
+            another model.
     """
     name = transaction.models.named(query.model)
     known = transaction.engines.engines(model_sha256=name.model_sha256, with_retired=True)
     engines = [engine for engine in known if engine.retired_at is None]
     slugs = slugs_of(transaction)
     wanted_types = _wanted_types(query, transaction.fleet.device_types())
+    if query.engine_id:
+        # The others only matter to whoever has not chosen.
+        return Found(name, _asked_for(transaction, name, known, query, wanted_types, slugs))
     fitting = [engine for engine in engines if _misfits(engine, query, wanted_types) == []]
     retired = [e for e in known if e.retired_at is not None and _misfits(e, query, wanted_types) == []]
     if retired and not fitting:
@@ -75,19 +97,50 @@ def find_engine(transaction: Transaction, query: FetchQuery) -> tuple[ModelName,
             hint=f"Name one: --precision {precisions[0]}. `farm engines {name.name}` compares them.",
         )
     order = {type_: position for position, type_ in enumerate(wanted_types)}
-    best = max(
-        fitting,
-        key=lambda e: (
-            -order[e.spec.target.device_type],
-            e.is_verified,
-            # A refit stands in until the build behind it is done.
-            not e.spec.refit_of,
-            e.spec.target.toolchain.version_order,
-            e.created_at,
-            e.id,
-        ),
+    fitting.sort(key=lambda e: (-order[e.spec.target.device_type], *_preference(e)), reverse=True)
+    return Found(name, fitting[0], tuple(fitting[1:]))
+
+
+def _preference(engine: Engine) -> tuple[Any, ...]:
+    """Of two engines that fit, the one that has more of this is handed out."""
+    spec = engine.spec
+    return (
+        engine.is_verified,
+        # A refit stands in until the build behind it is done.
+        not spec.refit_of,
+        # Good for speed alone.
+        spec.calibration is None or not spec.calibration.is_random,
+        # May be what a tuning tried and did not choose.
+        not spec.kept_layers,
+        # Somebody's own build of what others share.
+        not spec.salt,
+        spec.target.toolchain.version_order,
+        engine.created_at,
+        engine.id,
     )
-    return name, best
+
+
+def _asked_for(
+    transaction: Transaction,
+    name: ModelName,
+    known: Sequence[Engine],
+    query: FetchQuery,
+    types: Sequence[DeviceType],
+    slugs: dict[DeviceType, str],
+) -> Engine:
+    """The engine of a number, checked like any other."""
+    engine = transaction.engines.get(query.engine_id)
+    if engine.id not in {one.id for one in known}:
+        own = model_label(newest_names(transaction), engine.spec.model_sha256)
+        raise InvalidRequestError(
+            f"engine {engine.id} is none of {name}: it is of {own}",
+            hint=f"`farm fetch {own} --engine {engine.id}` fetches it; `farm engines {name}` lists those of {name}.",
+        )
+    if engine.retired_at is not None:
+        raise _is_retired(name, engine, slugs)
+    if _misfits(engine, query, types):
+        raise _no_fit(name, [engine], query, types, slugs)
+    return engine
 
 
 def host_device_types(own: Sequence[DeviceType]) -> tuple[DeviceType, ...]:
@@ -146,6 +199,11 @@ def _no_fit(
     toolchain = query.toolchain or " or ".join(map(str, query.toolchains))
     asked = " · ".join(filter(None, [wanted, toolchain, query.precision]))
     there = "; ".join([*lines[:_MOST_SHOWN], *more])
+    if query.engine_id:
+        return NoEngineFitsError(
+            f"engine {query.engine_id} of {name} does not fit {asked}: it is {there}",
+            hint="--gpu and --toolchain fetch for another machine than this one.",
+        )
     if query.gpu and not types:
         hint = did_you_mean(query.gpu, slugs.values())
     else:

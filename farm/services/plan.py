@@ -171,7 +171,9 @@ def sort_cells(transaction: Transaction, model: Model, request: BuildRequest) ->
             reason = (
                 why_not_format(toolchain, precision, options[toolchain.id], model)
                 or toolchain.why_not(precision)
-                or why_not_calibrated(toolchain, precision, model, request.calibration)
+                or why_not_calibrated(
+                    toolchain, precision, model, request.calibration, request.calibration_algorithm
+                )
                 or why_options_can_not(toolchain.id, precision, options[toolchain.id], request.builds)
                 or toolchain.why_not_builds(request.builds)
                 or why_not_io_formats(toolchain, model, precision, io_formats, is_calibrated=needs_samples)

@@ -168,7 +168,7 @@ def trial_of(candidate: Candidate, cell: CellProgress, demand: Demand) -> Trial:
         )
     run = cell.engine.latest_run
     worst = run.accuracy.worst if run and run.accuracy else None
-    median = medians_ms(run.measurements).get(demand.batch) if run else None
+    median = medians_ms(cell.engine.measurements).get(demand.batch)
     top1 = None
     if run and run.accuracy and worst:
         top1 = run.accuracy.label_top1 if run.accuracy.label_top1 is not None else worst.top1_agreement

@@ -45,7 +45,7 @@ def submit(place: FarmOfTest, model: Path, **more: Any) -> list[str]:
 def handed_out(place: FarmOfTest) -> Engine:
     with place.farm.database.reading() as transaction:
         query = FetchQuery("small", device_types=(CPU,), toolchain="fake")
-        return find_engine(transaction, query)[1]
+        return find_engine(transaction, query).engine
 
 
 def test_models_that_differ_in_weights_alone_have_one_structure(place: FarmOfTest, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def built(database: InMemoryDatabase, **changes: Any) -> int:
 def found(database: InMemoryDatabase, query: FetchQuery = HERE, **changes: Any) -> int:
     """The number of what is handed out."""
     with database.reading() as transaction:
-        return find_engine(transaction, replace(query, **changes))[1].id
+        return find_engine(transaction, replace(query, **changes)).engine.id
 
 
 def refused(database: InMemoryDatabase, **changes: Any) -> NoEngineFitsError:

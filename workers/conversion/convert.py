@@ -39,6 +39,7 @@ def convert_model(request: ConversionRequest, progress: Progress) -> ConversionR
     Raises:
         InvalidSpecError: a node to keep is unknown, or the samples do not fit.
         BuildError: the converter does not take the model, or converts nothing of it.
+        AccuracyError: the converted model does not reach the thresholds.
         UnsupportedTargetError: the converter is not installed here.
     """
     wanted = request.conversion
@@ -59,6 +60,13 @@ def convert_model(request: ConversionRequest, progress: Progress) -> ConversionR
         write_graph(model, request.converted_path)
     was_strict = not why_refused(request.model_path, strictly=True)
     check_written(request.converted_path, strictly=was_strict)
+    if request.thresholds is not None:
+        from workers.conversion.agreement import compare_conversion
+
+        progress(None, "comparing the converted model on the CPU")
+        note, agreement = compare_conversion(request, request.thresholds)
+        notes.append(note)
+        details |= {"agreement": agreement}
     return ConversionResult(", ".join(notes), {**details, "note": ", ".join(notes)})
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from farm.domain.accuracy import Thresholds
 from farm.domain.conversion import Conversion
 from farm.domain.shapes import ShapeRange
 from workers.toolchains.toolchain import CalibrationInput
@@ -25,6 +26,8 @@ class ConversionRequest:
         profile: a range for every dynamic input; samples are taken at the middle shapes.
         calibration: samples, where tensors are quantized; none else.
         kept_layers: nodes that stay in FP32, by name.
+        thresholds: what the converted model must reach on the CPU, where nothing here can run its engine; none where the
+            engine itself is verified.
     """
 
     model_path: Path
@@ -33,6 +36,7 @@ class ConversionRequest:
     profile: Mapping[str, ShapeRange] = field(default_factory=dict)
     calibration: CalibrationInput | None = None
     kept_layers: tuple[str, ...] = ()
+    thresholds: Thresholds | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def conversion_request_as_json(request: ConversionRequest) -> dict[str, Any]:
         "profile": {name: span.as_json() for name, span in request.profile.items()},
         "calibration": request.calibration and request.calibration.as_json(),
         "kept_layers": list(request.kept_layers),
+        "thresholds": request.thresholds and request.thresholds.as_json(),
     }
 
 
@@ -70,4 +75,5 @@ def conversion_request_from_json(value: Mapping[str, Any]) -> ConversionRequest:
         {name: ShapeRange.from_json(span) for name, span in value["profile"].items()},
         CalibrationInput.from_json(value["calibration"]) if value["calibration"] else None,
         tuple(value["kept_layers"]),
+        Thresholds(**value["thresholds"]) if value["thresholds"] else None,
     )

@@ -54,8 +54,7 @@ def export(request: ExportRequest, tell: Callable[[str], None] = lambda _line: N
         AccuracyError: the exported model computes something else.
     """
     ways = opsets.ways(request)
-    if not request.path.parent.is_dir():
-        raise InvalidSpecError(f"{request.path.parent}: no such folder")
+    _check_path(request.path)
     torch = load_torch()
     tell(f"loading {request.source.text}")
     loaded = load_model(request.source, request.weights, request.seed)
@@ -69,6 +68,23 @@ def export(request: ExportRequest, tell: Callable[[str], None] = lambda _line: N
     run = _Runner(torch, model, loaded if is_program else None, binding, request)
     with torch.no_grad():
         return _first_that_works(run, ways, tell)
+
+
+def _check_path(path: Path) -> None:
+    """Refuses a place where no ONNX file belongs, such as the user's own source.
+
+    Raises:
+        InvalidSpecError: it is such a place.
+    """
+    if path.is_dir():
+        raise InvalidSpecError(f"{path} is a folder", hint=f"Name a file: -o {path.name}/model.onnx.")
+    if path.suffix != ".onnx":
+        raise InvalidSpecError(
+            f"an exported model goes into a file whose name ends in .onnx, not into {path.name!r}",
+            hint=f"-o {path.stem or 'model'}.onnx",
+        )
+    if not path.parent.is_dir():
+        raise InvalidSpecError(f"{path.parent}: no such folder")
 
 
 def _first_that_works(run: _Runner, ways: Sequence[Way], tell: Callable[[str], None]) -> Exported:
@@ -216,15 +232,14 @@ def _check_file(path: Path) -> None:
 
 
 def _move(made: Path, wanted: Path) -> list[str]:
-    """Weights first, so that the graph never stands without them; says what an earlier export left."""
+    """Weights first, so that the graph never stands without them; says what was replaced, and what is left of it."""
+    notes = [f"{wanted.name} was there already, and was replaced"] if wanted.exists() else []
     data = made.with_name(f"{made.name}.data")
     beside = wanted.with_name(data.name)
     has_data = data.exists()
     if has_data:
         data.replace(beside)
     made.replace(wanted)
-    return (
-        [f"{beside} is of an earlier export: {wanted.name} does not use it"]
-        if beside.exists() and not has_data
-        else []
-    )
+    if beside.exists() and not has_data:
+        notes.append(f"{beside} is of an earlier export: {wanted.name} does not use it")
+    return notes

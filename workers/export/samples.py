@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from farm.domain.errors import InvalidSpecError
+from farm.domain.shapes import shape_text
 from workers.export.inputs import symbol_sizes
+from workers.export.user_code import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,9 +26,23 @@ def make_sample(
 
     Integers without a range stay at 0 and 1, as everywhere in the farm: as indices, counts and masks these
     are nearly always valid.
+
+    Raises:
+        InvalidSpecError: an input is more than this host's memory holds, or its range more than its type.
     """
     draw = torch.Generator().manual_seed(seed)
-    return {spec.name: _tensor(torch, spec, spec.shape_at(sizes), draw) for spec in specs}
+    found = {}
+    for spec in specs:
+        shape = spec.shape_at(sizes)
+        try:
+            found[spec.name] = _tensor(torch, spec, shape, draw)
+        except (RuntimeError, OverflowError, TypeError, ValueError, MemoryError) as error:
+            raise InvalidSpecError(
+                f"no sample of input {spec.name!r} can be made ({shape_text(shape)} {spec.dtype}): "
+                f"{first_line(error)}",
+                hint="Is --input too large for this host, or its range for the type?",
+            ) from error
+    return found
 
 
 def capture_sizes(specs: Sequence[InputSpec]) -> dict[str, int]:

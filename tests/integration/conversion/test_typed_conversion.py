@@ -10,9 +10,10 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
+from farm.domain.accuracy import Thresholds
 from farm.domain.calibration import ALGORITHMS
 from farm.domain.conversion import Conversion
-from farm.domain.errors import BuildError, InvalidSpecError, UnsupportedTargetError
+from farm.domain.errors import AccuracyError, BuildError, InvalidSpecError, UnsupportedTargetError
 from farm.domain.shapes import ShapeRange
 from tests.integration.conversion.conftest import classifier
 from workers.conversion.convert import convert_model
@@ -235,3 +236,45 @@ def test_a_cast_in_the_middle_of_a_model_goes_with_what_is_around_it(tmp_path: P
     found, _ = converted(path, Conversion("fp16"))
     onnx.checker.check_model(found, full_check=True)
     assert types_by_node(found)["penalty"] == TensorProto.FLOAT16
+
+
+def compared(model: Path, conversion: Conversion, thresholds: Thresholds) -> ConversionResult:
+    path = model.parent / "compared" / "model.onnx"
+    path.parent.mkdir(exist_ok=True)
+    request = ConversionRequest(model, path, conversion, PROFILE, RANDOM, thresholds=thresholds)
+    assert conversion_request_from_json(conversion_request_as_json(request)) == request
+    return convert_model(request, lambda _fraction, _message: None)
+
+
+def test_where_no_device_runs_the_engine_the_converted_model_is_compared_on_the_cpu(tmp_path: Path) -> None:
+    result = compared(classifier(tmp_path / "model.onnx"), Conversion("", "int8"), Thresholds())
+    agreement = result.details["agreement"]
+    assert 25 < agreement["snr_db"] < 60
+    assert f"{agreement['snr_db']:.1f} dB from the model on ONNX Runtime" in result.note
+    assert agreement["random"], "so everybody can see what it says"
+
+
+def test_weights_that_fp16_can_not_hold_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4]) for name in "xy")
+    weights = onnx.numpy_helper.from_array(np.diag([1e6, 1.0, 1.0, 1.0]).astype(np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], "product")], "g", [x], [y], [weights]
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    request = ConversionRequest(
+        path,
+        tmp_path / "converted.onnx",
+        Conversion("fp16"),
+        {"x": ShapeRange((8, 4), (8, 4), (8, 4))},
+        thresholds=Thresholds(min_snr_db=20),
+    )
+    with pytest.raises(AccuracyError, match="SNR in dB"):
+        convert_model(request, lambda _fraction, _message: None)
+
+
+def test_the_thresholds_of_the_job_hold_for_the_conversion(tmp_path: Path) -> None:
+    with pytest.raises(AccuracyError, match="cosine similarity"):
+        compared(
+            classifier(tmp_path / "model.onnx"), Conversion("", "int8"), Thresholds(min_cosine=0.99999999)
+        )
