@@ -177,10 +177,7 @@ class Wish:
         Raises:
             InvalidSpecError: it is no whole number, or none that a generator takes.
         """
-        seed = self.number("seed", 0)
-        if not 0 <= seed <= LARGEST_SEED:
-            raise InvalidSpecError(f"a seed is a whole number from 0 to {LARGEST_SEED}, not {seed}")
-        return seed
+        return checked_seed(self.number("seed", 0))
 
     def number(self, key: str, default: int) -> int:
         """A whole number of the file.
@@ -189,6 +186,17 @@ class Wish:
             InvalidSpecError: it is something else.
         """
         return whole_number(self.values[key], key) if key in self.values else default
+
+
+def checked_seed(seed: int) -> int:
+    """The seed, if a generator takes it.
+
+    Raises:
+        InvalidSpecError: none does.
+    """
+    if not 0 <= seed <= LARGEST_SEED:
+        raise InvalidSpecError(f"a seed is a whole number from 0 to {LARGEST_SEED}, not {seed}")
+    return seed
 
 
 def is_path(key: str, value: Any) -> bool:

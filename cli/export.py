@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.build_request import LARGEST_SEED
+from cli.build_request import checked_seed
 from cli.context import CommaSeparated, flattened, json_option, opened
 from cli.model_documents import model_as_json, tensor_row
 from cli.render import show_json, show_line, show_note, show_table, size
@@ -41,7 +41,12 @@ if TYPE_CHECKING:
     type=CommaSeparated(),
     help="A toolchain that is to read it, such as tensorrt@8.6: it limits the opset.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="A file .onnx; one that is there is replaced. [default: the model's name and .onnx]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A file .onnx; one that is there is replaced. [default: the model's name and .onnx]",
+)
 @click.option("--output-names", multiple=True, type=CommaSeparated(), help="Names of the outputs, in order.")
 @click.option(
     "--weights", type=click.Path(path_type=Path), help="A state dict that is loaded into the model."
@@ -54,7 +59,7 @@ if TYPE_CHECKING:
 @click.option("--no-compare", is_flag=True, help="Write the file without a look at what it computes.")
 @click.option(
     "--seed",
-    type=click.IntRange(0, LARGEST_SEED),
+    type=int,
     default=0,
     help="Of weights that the factory draws, and of the samples.",
 )
@@ -93,6 +98,7 @@ def export(ctx: click.Context, /, **given: Any) -> None:
 
 def _request(ctx: click.Context, given: dict[str, Any]) -> ExportRequest:
     from workers.export.inputs import parse_dynamic, parse_input
+    from workers.export.pipeline import check_path
     from workers.export.request import Exporter, ExportRequest
     from workers.export.sources import parse_source
 
@@ -102,10 +108,13 @@ def _request(ctx: click.Context, given: dict[str, Any]) -> ExportRequest:
             f"not a PyTorch model: {given['source']!r}",
             hint="Name MODULE:FACTORY, FILE.py:FACTORY, a .pt2 program, or TorchScript (.ts, .pt).",
         )
+    path = (given["output"] or Path(f"{source.name}.onnx")).absolute()
+    # Before anything is said of it, or loaded.
+    check_path(path)
     limit, limited_by = opset_limit(_descriptions(ctx, flattened(given["targets"])))
     return ExportRequest(
         source=source,
-        path=(given["output"] or Path(f"{source.name}.onnx")).absolute(),
+        path=path,
         inputs=tuple(map(parse_input, given["inputs"])),
         dynamic=tuple(map(parse_dynamic, given["dynamic"])),
         opset=given["opset"] or 0,
@@ -116,7 +125,7 @@ def _request(ctx: click.Context, given: dict[str, Any]) -> ExportRequest:
         weights=given["weights"],
         tolerance=given["tolerance"],
         compares=not given["no_compare"],
-        seed=given["seed"],
+        seed=checked_seed(given["seed"]),
     )
 
 

@@ -55,6 +55,7 @@ _FILES = (".onnx", ".engine", ".plan", ".pt2")
 @click.pass_context
 def inspect(
     ctx: click.Context,
+    /,
     what: str,
     gpu: str | None,
     toolchain: str | None,

@@ -64,12 +64,6 @@ def place_of_function(model: Path) -> tuple[Path, str] | None:
     return (module, function) if module.is_file() else None
 
 
-def usual_name(model: Path) -> str:
-    """What a model is called unless somebody says otherwise: as its file, without the ending and the function."""
-    place = place_of_function(model)
-    return (place[0] if place else model).stem
-
-
 def network_document(ctx: click.Context, wish: Wish) -> Path | None:
     """Puts a network's files together for as long as the command runs; none if the model is something else.
 

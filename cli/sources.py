@@ -119,7 +119,7 @@ def with_exported_model(ctx: click.Context, wish: Wish) -> Wish:
     for note in exported.notes:
         show_note(f"note: {note}")
     kept = {key: value for key, value in wish.values.items() if key not in (*_OWN, *_SHARED)}
-    return replace(wish, values={"name": source.name, **kept, "model": str(exported.path)})
+    return replace(wish, values={**kept, "model": str(exported.path)})
 
 
 def opset_limit(descriptions: Sequence[ToolchainDescription]) -> tuple[int, str]:

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_LISTS = ("gpu", "toolchain", "precision", "batch", "declared_inputs", "declared_outputs", "dynamic", "keep_fp32")
+_LISTS = (
+    "gpu",
+    "toolchain",
+    "precision",
+    "batch",
+    "declared_inputs",
+    "declared_outputs",
+    "dynamic",
+    "keep_fp32",
+)
 _MAPPINGS = ("set", "tags", "thresholds", "deadline", "images")
 _WORDS = (
     "model",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,8 @@ from cli.context import flattened, opened, settings_of
 from cli.first_look import know_this_machine
 from cli.freezing import freeze
 from cli.limits import limits_as_wish, with_limits
-from cli.networks import network_document, usual_name
+from cli.model_name import model_name
+from cli.networks import network_document
 from cli.render import show_note
 from cli.sample_options import make_samples, samples_as_wish
 from cli.shape_options import inputs_with_ranges, keep_plugins, plugin_paths, shapes_as_wish
@@ -114,8 +114,8 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
 
     wish = with_exported_model(ctx, wish)
     path = network_document(ctx, wish) or wish.model_path()
-    model = ModelCache(settings_of(ctx).home / "models").read(path)
-    model, graph, frozen = freeze(ctx, path, model, wish.values.get("static", {}))
+    whole = ModelCache(settings_of(ctx).home / "models").read(path)
+    model, graph, frozen = freeze(ctx, path, whole, wish.values.get("static", {}))
     made = make_samples(ctx, wish, model)
     inputs, samples = made.paths.get("inputs"), made.paths.get("calibration")
     held = inputs_with_ranges(wish.values)
@@ -138,17 +138,11 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
         samples = None
     if inputs is None and samples is not None:
         inputs = first_samples(ctx, samples, model)
-    name = str(wish.values.get("name") or usual_name(wish.model_path()))
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}", name):
-        raise InvalidSpecError(
-            f"not a name for a model: {name!r}",
-            hint="Letters, digits, dots, dashes, underscores and slashes.",
-        )
     return Prepared(
         farm,
         model,
         path.parent,
-        name,
+        model_name(wish, whole, model),
         dict(wish.values.get("tags", {})),
         plan,
         job,

@@ -24,7 +24,7 @@ from farm.domain.precisions import PRECISIONS
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @network_options
 @source_options
-@click.option("--name", help="What the model is called from now on. [default: the file's name]")
+@click.option("--name", help="What the model is called from now on. [default: after its file]")
 @click.option(
     "--spec", type=click.Path(path_type=Path), help="Read everything from a YAML file; options win over it."
 )

@@ -87,9 +87,7 @@ def hints_for_trtexec(wish: Wish) -> Iterator[None]:
 def _hint(wish: Wish, error: InvalidRequestError) -> str:
     values = wish.values
     if isinstance(error, UnsupportedTargetError) and values.get("precision") == ("tf32",):
-        return (
-            "As with trtexec, TF32 is on unless the line says --noTF32: add that, or --precision fp32 beside the line."
-        )
+        return "As with trtexec, TF32 is on unless the line says --noTF32: add that, or --precision fp32 beside the line."
     if not any(values.get(key) for key in (*PROFILES, "batch", "static")) and "needs shapes" in error.message:
         return (
             "trtexec would set what is dynamic to 1. The farm asks: --batch 1 beside the line says just that where only "

@@ -15,6 +15,7 @@ from cli.sample_options import calibration_options, measuring_options, sample_op
 from cli.shape_options import shape_options
 from cli.submission import options_as_wish, prepare
 from farm.domain.errors import InvalidSpecError, NoEngineFitsError
+from farm.domain.precisions import PRECISIONS, canonical_precision
 
 if TYPE_CHECKING:
     from cli.submission import Prepared
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Find the fastest engine that is accurate enough.")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--name", help="What the model is called from now on. [default: the file's name]")
+@click.option("--name", help="What the model is called from now on. [default: after its file]")
 @click.option("--gpu", "gpus", multiple=True, type=CommaSeparated(), help="One device type: h200, l4, cpu, …")
 @click.option(
     "--toolchain",
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     "precisions",
     multiple=True,
     type=CommaSeparated(),
-    help="Only among these. [default: all that the target supports]",
+    help=f"Only among these: {', '.join(PRECISIONS)}. [default: all that the target supports]",
 )
 @shape_options
 @click.option("--set", "options", multiple=True, type=Pairs(), help="A builder option, as for `farm submit`.")
@@ -112,7 +113,6 @@ def tune(ctx: click.Context, /, max_latency: str | None, min_accuracy: Any, batc
 def _prepared(ctx: click.Context, demand: Demand, given: dict[str, Any]) -> Prepared:
     """A checked request with a cell for every precision that the target supports."""
     from cli.build_request import Wish
-    from farm.domain.precisions import canonical_precision
     from farm.services.tune import LADDER
 
     words = [word for words in given["precisions"] for word in words]
@@ -166,6 +166,8 @@ def _show(request: Prepared, tuning: Tuning, demand: Demand, best: Trial | None)
     )
     if candidate.kept_layers:
         show_line(f"in FP32: {', '.join(candidate.kept_layers)}")
+    # Whoever fetches without its number may get another one, which fits the machine as well.
+    show_line(f"fetch it with: farm fetch {request.name} --engine {best.engine_id}")
 
 
 def _row(trial: Trial, demand: Demand, best: Trial | None) -> list[Any]:

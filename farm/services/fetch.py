@@ -202,13 +202,24 @@ def _no_fit(
     if query.engine_id:
         return NoEngineFitsError(
             f"engine {query.engine_id} of {name} does not fit {asked}: it is {there}",
-            hint="--gpu and --toolchain fetch for another machine than this one.",
+            hint=f"`farm fetch {name} --engine {query.engine_id}{_its_options(nearest[0], query, types, slugs)}` "
+            "fetches it for where it fits.",
         )
     if query.gpu and not types:
         hint = did_you_mean(query.gpu, slugs.values())
     else:
         hint = f"`farm submit` builds one that fits; `farm engines {name.name}` lists all there are."
     return NoEngineFitsError(f"no engine of {name} fits {asked}; there are: {there}", hint=hint)
+
+
+def _its_options(
+    engine: Engine, query: FetchQuery, types: Sequence[DeviceType], slugs: dict[DeviceType, str]
+) -> str:
+    """The options that ask for the target of an engine where they differ from what was asked for."""
+    target, misfits = engine.spec.target, _misfits(engine, query, types)
+    device = f" --gpu {slugs[target.device_type]}" if query.gpu or "device" in misfits else ""
+    release = f" --toolchain {target.toolchain.name}@{target.toolchain.version}"
+    return device + (release if query.toolchain or "toolchain" in misfits else "")
 
 
 def _is_retired(name: ModelName, engine: Engine, slugs: dict[DeviceType, str]) -> NoEngineFitsError:

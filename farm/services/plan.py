@@ -193,7 +193,7 @@ def sort_cells(transaction: Transaction, model: Model, request: BuildRequest) ->
                 model_sha256=model.digest.sha256,
                 target=target,
                 precision=precision,
-                builder_config=_config_of(options[toolchain.id], toolchain, calibration, request),
+                builder_config=_config_of(options[toolchain.id], toolchain, precision, calibration, request),
                 profiles=profiles,
                 io_formats=io_formats,
                 plugins=request.plugins,
@@ -208,12 +208,13 @@ def sort_cells(transaction: Transaction, model: Model, request: BuildRequest) ->
 def _config_of(
     options: Mapping[str, Any],
     toolchain: ToolchainDescription,
+    precision: str,
     calibration: Calibration | None,
     request: BuildRequest,
 ) -> dict[str, Any]:
-    """A cell's builder options: how to calibrate is one of cells alone that are calibrated."""
+    """A cell's builder options: how to calibrate is one of cells alone that are calibrated, and FP8 has one way only."""
     rest = {name: value for name, value in options.items() if name != ALGORITHM_OPTION}
-    if calibration is None:
+    if calibration is None or "fp8" in precision:
         return rest
     if not request.calibration_algorithm:
         return dict(options)

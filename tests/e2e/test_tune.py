@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from farm.samples import digits_model
 from tests.e2e import models
 
 if TYPE_CHECKING:
@@ -54,8 +57,13 @@ def test_only_fp32_is_exact_and_layers_are_kept_on_the_way(
 ) -> None:
     farm, words = tuned
     ended = farm.run(*words, "--min-accuracy", "snr_db=100")
-    assert "fp32" in ended.out.rsplit("engine ", 1)[1], str(ended)
     assert "meets" in ended.out
+    chosen = re.search(r"^engine (\d+): fp32", ended.out, re.MULTILINE)
+    assert chosen, str(ended)
+    # Whatever else fits this machine and this precision.
+    assert ended.out.splitlines()[-1] == f"fetch it with: farm fetch dense --engine {chosen[1]}"
+    fetched = farm.json("fetch", "dense", "--engine", chosen[1], "--dry-run")
+    assert (fetched["id"], fetched["precision"]) == (int(chosen[1]), "fp32")
 
 
 def test_a_demand_that_nothing_meets_is_said_and_is_an_exit_code(
@@ -76,6 +84,26 @@ def test_a_second_tuning_builds_nothing(tuned: tuple[FarmCommand, tuple[object, 
     second = farm.json(*words, "--max-latency", "1s")
     assert second["best"]["engine"] == first["best"]["engine"]
     assert farm.json("engines") == built
+
+
+def test_samples_may_be_images(farm: FarmCommand, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    draw = np.random.default_rng(0)
+    for number in range(8):
+        Image.fromarray(draw.integers(0, 255, (12, 12), dtype=np.uint8)).save(photos / f"{number}.png")
+    (photos / "classes.csv").write_text("\n".join(f"{number}.png,{number}" for number in range(8)))
+    (photos / "broken.png").write_bytes(b"")
+    words = ("tune", digits_model(), "--gpu", "cpu", "--toolchain", "onnxruntime", "--precision", "fp32,int8", *QUICK,
+             "--max-latency", "1s", "--calibration", photos, "--inputs", photos)  # fmt: skip
+    assert "broken.png" in farm.refused(*words, code=2)
+    images = ("--image-resize", "shorter-side:10", "--image-mean", "0.5", "--skip-broken-images")
+    ended = farm.run(*words, *images, "--labels", photos / "classes.csv", "--local", "--json")
+    for key in ("inputs", "calibration"):
+        assert f"{key}: 8 sample(s) from {photos}" in ended.err
+    assert "mean 0.5" in ended.err
+    assert "with their classes" in ended.err
+    assert {precision for precision, _ in trials(ended.document)} == {"fp32", "int8"}
 
 
 def test_tuning_needs_a_demand_and_one_device_type(farm: FarmCommand, tmp_path: Path) -> None:

@@ -42,7 +42,9 @@ def measured(database: InMemoryDatabase, median_ms: float, *batches: int, **chan
     """The default engine, once a benchmark has measured it again."""
     figures = tuple(a_measurement(batch, compute=a_summary(median_ms)).as_json() for batch in batches)
     worse = an_accuracy(replace(an_output_accuracy(), snr_db=20.0)).as_json()
-    outcome = an_outcome(engine=None, measurements=figures, accuracy=worse, measured=a_digest("plan"), **changes)
+    outcome = an_outcome(
+        engine=None, measurements=figures, accuracy=worse, measured=a_digest("plan"), **changes
+    )
     given_a_finished_job(database, request=a_benchmark_request(batches=batches), outcome=outcome)
     with database.reading() as transaction:
         engine = transaction.engines.find(a_build_spec())

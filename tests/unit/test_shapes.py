@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from farm.domain.errors import InvalidSpecError
 from farm.domain.models import Tensor
-from farm.domain.shapes import ShapeRange, parse_shape, parse_shapes, shape_text
+from farm.domain.shapes import LARGEST_SIZE, ShapeRange, parse_shape, parse_shapes, shape_text
 
 sizes = st.integers(min_value=0, max_value=10_000)
 shapes = st.lists(sizes, min_size=1, max_size=6).map(tuple)
@@ -33,6 +33,18 @@ def test_what_is_not_a_shape_is_refused(text: str) -> None:
     with pytest.raises(InvalidSpecError) as caught:
         parse_shape(text)
     assert "1x3x224x224" in caught.value.hint
+
+
+@pytest.mark.parametrize("size", [LARGEST_SIZE + 1, 10**20])
+def test_no_size_is_more_than_toolchains_count(size: int) -> None:
+    assert parse_shape(f"1x{LARGEST_SIZE}") == (1, LARGEST_SIZE)
+    with pytest.raises(InvalidSpecError, match=f"no dimension can be {size}: the largest is"):
+        parse_shape(f"1x{size}x8")
+
+
+def test_a_number_that_python_does_not_read_is_no_size() -> None:
+    with pytest.raises(InvalidSpecError, match="not a shape"):
+        parse_shape("1x" + "9" * 5000)
 
 
 @given(st.dictionaries(st.text(st.characters(exclude_characters=","), min_size=1), shapes, max_size=4))

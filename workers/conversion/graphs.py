@@ -112,7 +112,7 @@ def check_written(path: Path, *, strictly: bool) -> None:
     if why:
         raise BuildError(
             f"the converted model is not valid ONNX: {why}",
-            hint="Try --set converter=MODELOPT, or another precision.",
+            hint="Try --set converter=MODELOPT, or --keep-fp32 with the node.",
         )
 
 

@@ -54,7 +54,7 @@ def export(request: ExportRequest, tell: Callable[[str], None] = lambda _line: N
         AccuracyError: the exported model computes something else.
     """
     ways = opsets.ways(request)
-    _check_path(request.path)
+    check_path(request.path)
     torch = load_torch()
     tell(f"loading {request.source.text}")
     loaded = load_model(request.source, request.weights, request.seed)
@@ -70,14 +70,14 @@ def export(request: ExportRequest, tell: Callable[[str], None] = lambda _line: N
         return _first_that_works(run, ways, tell)
 
 
-def _check_path(path: Path) -> None:
+def check_path(path: Path) -> None:
     """Refuses a place where no ONNX file belongs, such as the user's own source.
 
     Raises:
         InvalidSpecError: it is such a place.
     """
     if path.is_dir():
-        raise InvalidSpecError(f"{path} is a folder", hint=f"Name a file: -o {path.name}/model.onnx.")
+        raise InvalidSpecError(f"{path} is a folder", hint=f"Name a file: -o {path / 'model.onnx'}")
     if path.suffix != ".onnx":
         raise InvalidSpecError(
             f"an exported model goes into a file whose name ends in .onnx, not into {path.name!r}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import InvalidSpecError
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Each that PyTorch refuses costs a run of the model.
 _MOST_COMBINATIONS = 16
+#: Where in PyTorch's C++ an error comes from, which tells users nothing.
+_PLACE = re.compile(r"^\[enforce fail at [^\]]*\][^.]*\. ")
 
 
 def make_sample(
@@ -39,7 +42,7 @@ def make_sample(
         except (RuntimeError, OverflowError, TypeError, ValueError, MemoryError) as error:
             raise InvalidSpecError(
                 f"no sample of input {spec.name!r} can be made ({shape_text(shape)} {spec.dtype}): "
-                f"{first_line(error)}",
+                f"{_PLACE.sub('', first_line(error))}",
                 hint="Is --input too large for this host, or its range for the type?",
             ) from error
     return found

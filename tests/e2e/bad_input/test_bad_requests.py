@@ -43,6 +43,10 @@ if TYPE_CHECKING:
         ("--batch 1 --gpu cpu --set tensorrt:builder_optimization_level=4", "for a toolchain that builds no cell here", "onnxruntime"),
         ("--batch 1 --name no/../way!", "not a name for a model", "Letters, digits"),
         ("--batch 1 --max-attempts 0", "at least one attempt", ""),
+        ("--static x:99999999999999999999x8", "no dimension can be 99999999999999999999", ""),
+        ("--batch 1 --seed -1", "a seed is a whole number from 0 to 9223372036854775807, not -1", ""),
+        ("--batch 1 --seed 9223372036854775808", "a seed is a whole number", ""),
+        ("--batch 1 --gpu cpu --precision int8 --calibration random --seed -1", "a seed is a whole number", ""),
         ("--batch 1 --deadline -5", "not a span of time: '-5'", "30m"),
     ],
 )  # fmt: skip
@@ -85,6 +89,7 @@ def test_every_dynamic_input_needs_shapes(farm: FarmCommand) -> None:
         ("model: model.onnx\nset: high\n", "set must map names to values"),
         ("model: model.onnx\nmin_shapes: [1, 2]\n", "min_shapes must map inputs to shapes"),
         ("model: model.onnx\nduration_ms: soon\n", "duration_ms must be a whole number"),
+        ("model: model.onnx\nbatch: 1\nseed: -1\n", "a seed is a whole number"),
         ("model: model.onnx\nduration_ms: -1\n", "a benchmark needs a duration"),
         ("model: model.onnx\nthresholds: {min_cosine: high}\n", "min_cosine is no number"),
         ("model: 7\n", "7: no such file"),
@@ -101,6 +106,20 @@ def test_a_spec_file_that_means_nothing(farm: FarmCommand, text: str | None, mes
         path.write_text(text)
     assert message in farm.refused("submit", "--spec", path, code=2)
     assert not farm.has_anything()
+
+
+def test_a_tuning_with_a_seed_that_is_none(farm: FarmCommand) -> None:
+    path = models.save(models.dense(), farm.folder / "model.onnx")
+    words = ("tune", path, "--gpu", "cpu", "--max-latency", "1s", "--seed", "-1")
+    assert "a seed is a whole number" in farm.refused(*words, code=2)
+    assert not farm.has_anything()
+
+
+@pytest.mark.parametrize("words", [("--batch", 10**20), ("--shapes", f"x:{10**20}x8")])
+def test_a_look_at_a_model_at_a_size_that_nothing_has(farm: FarmCommand, words: tuple[object, ...]) -> None:
+    path = models.save(models.dense(), farm.folder / "model.onnx")
+    said = farm.refused("inspect", path, *words, code=2)
+    assert f"no dimension can be {10**20}: the largest is 2147483647" in said
 
 
 def test_a_spec_that_can_not_be_saved(farm: FarmCommand) -> None:

@@ -51,6 +51,7 @@ def test_programs_get_a_document_and_nothing_else(new_farm: FarmCommand, nets: P
         (("nets:raises", "--input", "2x8"), 2, "nets.py:"),
         (("model.onnx",), 2, "not a PyTorch model"),
         (("nets:resnet", "--input", "1x3x32x32", "--target", "tensorrt@5"), 2, "is not known"),
+        (("nets:resnet", "--input", "1x3x32x32", "--seed", "-1"), 2, "a seed is a whole number from 0"),
     ],
 )
 def test_errors_are_one_line(
@@ -58,6 +59,39 @@ def test_errors_are_one_line(
 ) -> None:
     assert message in new_farm.refused("export", *words, code=code)
     assert not list(nets.parent.glob("*.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("nets.py", "goes into a file whose name ends in .onnx, not into 'nets.py'"),
+        ("net.onnx.bak", "goes into a file whose name ends in .onnx"),
+        ("folder", "is a folder"),
+        ("folder.onnx", "is a folder"),
+        ("nowhere/net.onnx", "no such folder"),
+    ],
+)
+def test_only_a_file_of_onnx_is_written_over(
+    new_farm: FarmCommand, nets: Path, output: str, message: str
+) -> None:
+    for name in ("folder", "folder.onnx"):
+        (nets.parent / name).mkdir()
+    before = nets.read_bytes()
+    ended = new_farm.run("export", "nets:resnet", "--input", "1x3x32x32", "-o", output, code=2)
+    first, *_ = ended.err.splitlines()
+    assert first.startswith("error:"), "nothing is said of an export that does not begin"
+    assert message in first
+    assert nets.read_bytes() == before
+
+
+def test_an_earlier_export_is_replaced_and_that_is_said(new_farm: FarmCommand, nets: Path) -> None:
+    words = ("export", f"{nets}:resnet", "--input", "1x3x32x32", "--no-compare", "-o", "net.onnx")
+    note = "net.onnx was there already, and was replaced"
+    assert note not in new_farm.json(*words)["notes"]
+    (nets.parent / "net.onnx").write_bytes(b"earlier")
+    assert f"note: {note}" in new_farm.run(*words).out
+    assert (nets.parent / "net.onnx").stat().st_size > len(b"earlier")
+    assert new_farm.json(*words)["notes"] == [note]
 
 
 def test_the_whole_trace_is_shown_when_asked_for(new_farm: FarmCommand, nets: Path) -> None:

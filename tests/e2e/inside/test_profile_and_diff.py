@@ -120,6 +120,16 @@ def test_two_engines_differ_in_their_keys_first(two_engines: FarmCommand) -> Non
     assert before == ["multiply", "activate"]
 
 
+def test_the_words_for_a_target_hold_for_both_engines_of_a_model(two_engines: FarmCommand) -> None:
+    assert "2 engines of dense@1 are meant" in two_engines.refused(
+        "diff", "1", "dense", "--gpu", "cpu", code=2
+    )
+    for words in (("1", "dense"), ("dense", "1")):
+        assert "no engine of dense@1 fits" in two_engines.refused(
+            "diff", *words, "--gpu", "cpu", "--toolchain", "onnxruntime", "--precision", "fp16", code=3
+        )
+
+
 def test_an_engine_beside_itself_has_nothing_that_differs(two_engines: FarmCommand) -> None:
     out = two_engines.run("diff", "1", "1").out
     assert "Their keys are the same, and so are their bytes." in out

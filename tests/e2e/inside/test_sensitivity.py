@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from farm.samples import digits_model
 from tests.e2e import models
 
 if TYPE_CHECKING:
@@ -54,6 +56,39 @@ def test_a_precision_that_changes_no_layer_is_refused(new_farm: FarmCommand, den
     assert f"no layer changes by '{word}'" in new_farm.refused(
         "inspect", dense, "--sensitivity", word, code=2
     )
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for number in range(8):
+        pixels = draw.integers(0, 255, (12, 12), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def test_samples_may_be_images(new_farm: FarmCommand, photos: Path) -> None:
+    words = ("inspect", digits_model(), "--sensitivity", "int8", "--calibration", photos)
+    ended = new_farm.run(*words, "--inputs", photos, "--image-resize", "shorter-side:10")
+    for key in ("inputs", "calibration"):
+        assert f"{key}: 8 sample(s) from {photos}" in ended.err
+    assert "shorter-side:10" in ended.err
+    plain, darker = (
+        new_farm.json(*words, "--inputs", photos, *more)["layers"] for more in ((), ("--image-scale", "0.01"))
+    )
+    assert plain != darker
+    assert "it wants 8x8" in new_farm.refused(*words, "--image-size", "9x9", code=2)
+
+
+@pytest.mark.parametrize(
+    "word", [("--calibration", "random"), ("--inputs", "a.npz"), ("--image-size", "8x8")]
+)
+def test_words_about_samples_are_for_comparing_layers(
+    new_farm: FarmCommand, dense: Path, word: tuple[str, str]
+) -> None:
+    assert "--sensitivity int8" in new_farm.refused("inspect", dense, *word, code=2)
 
 
 def test_nothing_is_stored_by_it(new_farm: FarmCommand, dense: Path) -> None:

@@ -109,10 +109,11 @@ def test_a_frozen_model_is_a_model_of_its_own(farm: FarmCommand, two: Path) -> N
     dynamic = farm.json(*words, *SMALL, "--dry-run")
     frozen = farm.json(*words, "--static", "a:4x8,b:4x8", "--dry-run")
     assert frozen["model"] != dynamic["model"]
-    assert frozen["name"] == "two"
+    # Under the name of the whole model it would be a version of that one.
+    assert frozen["name"] == "two-4x8-4x8"
     assert frozen["batches"] == [4]
     assert frozen["cells"][0]["disposition"] == "built"
-    (engine,) = farm.json("engines", "two")
+    (engine,) = farm.json("engines", "two-4x8-4x8")
     assert engine["spec"]["profiles"] == []
     assert farm.json(*words, "--static", "a:4x8", "--name", "mine", "--dry-run")["name"] == "mine", (
         "both inputs have the same names for their dimensions"

@@ -72,6 +72,29 @@ def test_all_that_stands_against_a_line_is_said_at_once_and_nothing_is_queued(
     assert not farm.has_anything()
 
 
+@pytest.mark.parametrize("gpu", ["cpu", "sm75", "cpu,sm89"])
+def test_who_meets_tf32_unasked_is_told_how_to_leave_it_out(
+    farm: FarmCommand, dynamic: Path, gpu: str
+) -> None:
+    line = f"--onnx={dynamic} {SHAPES}"
+    said = farm.refused("submit", "--gpu", gpu, "--trtexec", line, "--dry-run", code=2)
+    assert "has no TF32" in said
+    assert "unless the line says --noTF32: add that, or --precision fp32" in said
+    if gpu != "sm75":
+        farm.run("submit", "--gpu", gpu, "--trtexec", f"{line} --noTF32", "--dry-run")
+
+
+def test_a_dynamic_model_without_shapes_is_not_quietly_built_at_1(farm: FarmCommand, dynamic: Path) -> None:
+    words = ("submit", "--gpu", "sm89", "--trtexec", f"--onnx={dynamic}")
+    said = farm.refused(*words, code=2)
+    assert "is dynamic" in said
+    assert "trtexec would set what is dynamic to 1" in said
+    assert "--batch 1" in said
+    assert farm.json(*words, "--batch", "1", "--dry-run")["batches"] == [1]
+    # Other people never said trtexec.
+    assert "trtexec" not in farm.refused("submit", dynamic, "--gpu", "sm89", code=2)
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [

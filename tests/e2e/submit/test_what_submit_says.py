@@ -38,6 +38,11 @@ def test_a_dry_run_shows_the_keys_and_queues_nothing(farm: FarmCommand, dynamic:
     assert {cell["has_live_worker"] for cell in plan["cells"]} == {False}
 
 
+def test_a_file_of_any_name_can_be_submitted(farm: FarmCommand, dynamic: Path) -> None:
+    odd = dynamic.rename(dynamic.with_name("my model (1).onnx"))
+    assert farm.json("submit", odd, "--gpu", "cpu", "--batch", "1", "--dry-run")["name"] == "my-model-1"
+
+
 def test_a_dry_run_says_what_is_built_already(filled_home: FarmCommand) -> None:
     path = filled_home.folder / "dense.onnx"
     ended = filled_home.run("submit", path, "--gpu", "cpu,sm89", "--batch", "1,4", "--dry-run")

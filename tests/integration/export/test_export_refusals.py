@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farm.domain.errors import AccuracyError, FarmError, InvalidModelError, InvalidRequestError
+from farm.domain.errors import (
+    AccuracyError,
+    FarmError,
+    InvalidModelError,
+    InvalidRequestError,
+    InvalidSpecError,
+)
 from workers.export.request import Exporter
 
 if TYPE_CHECKING:
@@ -120,3 +126,17 @@ def test_a_file_that_does_not_parse(exported: Callable[..., Exported], tmp_path:
     (tmp_path / "odd.py").write_text("def model(:\n")
     with pytest.raises(InvalidRequestError, match=r"does not import: .*odd.py:1: SyntaxError"):
         exported(tmp_path / "odd.py:model", "1x3")
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ("1x3x99999999x99999999", "can't allocate memory"),
+        ("1x3x8x8:int64:0..99999999999999999999", "Overflow"),
+    ],
+)
+def test_samples_that_can_not_be_made(exported: Callable[..., Exported], size: str, message: str) -> None:
+    error = refusal(exported, InvalidSpecError, "resnet", size)
+    assert error.message.startswith("no sample of input 'image' can be made (1x3x")
+    assert message in error.message
+    assert "enforce fail" not in error.message

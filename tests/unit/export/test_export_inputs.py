@@ -31,6 +31,7 @@ def test_an_input_has_a_name_a_shape_a_type_and_a_range(text: str, spec: InputSp
         ("", "not an input"),
         ("1x", "not a shape"),
         ("x=1x0", "without elements"),
+        ("99999999999999999999999x3", "no dimension can be 99999999999999999999999"),
         ("x=1x2:int65", "unknown element type"),
         ("x=1x2:int64:9..0", "ends before it begins"),
         ("x=1x2:int64:0..0.5", "whole numbers"),

@@ -78,3 +78,16 @@ def test_a_toolchain_without_calibrators_says_so(fleet: InMemoryDatabase) -> Non
 def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, object], words: str) -> None:
     with pytest.raises(InvalidSpecError, match=words):
         Calibration(**wrong)  # type: ignore[arg-type]
+
+
+def test_an_algorithm_that_a_toolchain_lacks_is_refused_with_those_that_it_has(
+    fleet: InMemoryDatabase,
+) -> None:
+    wishes = {"gpus": ("h200",), "toolchains": ("tensorrt@8",), "precisions": ("int8",), "calibration": DATA}
+    with pytest.raises(UnsupportedTargetError, match="has no calibration algorithm percentile; it has"):
+        plan(fleet, calibration_algorithm="percentile", **wishes)
+
+
+def test_random_samples_are_some_and_not_all_that_a_host_can_hold() -> None:
+    with pytest.raises(InvalidSpecError, match="more than 4096"):
+        Calibration(samples=5000)

@@ -208,3 +208,11 @@ def test_plugins_may_be_given_again() -> None:
 def test_what_needs_nothing_is_noted_with_the_reason() -> None:
     (note,) = translate_line("--saveEngine=a.plan").notes
     assert "farm fetch" in note
+
+
+@pytest.mark.parametrize("end", ["\\\n", "\\\r\n", "\\ \n", " \\\n\t"])
+def test_a_line_goes_on_after_a_backslash(end: str) -> None:
+    words = ["trtexec", "--onnx=m.onnx", "--fp16", "--optShapes=x:1x8"]
+    assert translate_line(f"{end} ".join(words)) == translate_line(" ".join(words))
+    assert translate_line(" ".join(words) + " \\\n") == translate_line(" ".join(words))
+    assert translate_line(" ".join(words) + " \\") == translate_line(" ".join(words))
