@@ -88,6 +88,7 @@ def with_exported_model(ctx: click.Context, wish: Wish) -> Wish:
     from workers.export.inputs import parse_dynamic, parse_input
     from workers.export.pipeline import export
     from workers.export.request import Exporter, ExportRequest
+    from workers.export.sources import check_place
 
     # Options are read before anything is loaded: a typing error shall not cost a minute.
     inputs = tuple(map(parse_input, wish.values.get("declared_inputs", ())))
@@ -96,6 +97,8 @@ def with_exported_model(ctx: click.Context, wish: Wish) -> Wish:
     if word and word not in _EXPORTERS:
         raise InvalidSpecError(f"there is no exporter {word!r}", hint=did_you_mean(str(word), _EXPORTERS))
     exporter = Exporter(word) if word else None
+    # What can be seen without PyTorch is told without it.
+    check_place(source)
     limit, limited_by = _limit_of_targets(ctx, wish)
     folder = Path(ctx.with_resource(tempfile.TemporaryDirectory(prefix="farm-exported-")))
     exported = export(
