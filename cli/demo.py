@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from farm.bootstrap import Farm
     from farm.domain.work import Submission
+    from farm.settings import Settings
 
 MODEL = "digits"
 BATCHES = (1, 8, 32)
@@ -57,6 +59,7 @@ def demo(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
         signing_key=None,
         trusted_keys=None,
     )
+    _bring_up(settings)
     farm = open_farm(settings)
     if not as_json:
         show_line(f"An embedded farm in {home}. Looking at what this machine can build for …")
@@ -182,6 +185,19 @@ def _picture(image: NDArray[Any]) -> list[str]:
     """Eight lines of eight grey blocks, each two characters wide."""
     shades = " ░▒▓█"
     return ["".join(2 * shades[min(int(value * 5), 4)] for value in row) for row in image]
+
+
+def _bring_up(settings: Settings) -> None:
+    """Moves the demo's own farm to this release: nobody else uses it, and a second demo must work after an upgrade."""
+    from farm.bootstrap import open_database
+    from farm.storage.schema import is_blank, upgrade
+
+    path = settings.sqlite_path
+    if path is None or not path.exists():
+        return
+    with closing(open_database(settings)) as database:
+        if not is_blank(database):
+            upgrade(database)
 
 
 def _tell(path: Path, used: dict[str, object], home: Path) -> None:

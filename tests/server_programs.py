@@ -17,7 +17,7 @@ def missing(reason: str) -> NoReturn:
     """Skips the test on a laptop; fails it where everything has to be tested."""
     if os.environ.get("CI"):
         pytest.fail(f"{reason} (CI is set, so this is no reason to skip)", pytrace=False)
-    pytest.skip(reason)
+    pytest.skip(reason, allow_module_level=True)
 
 
 def redis_from_path() -> Path | None:

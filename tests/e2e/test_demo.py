@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from farm.storage.database import SqlDatabase
+from farm.storage.schema import downgrade
 from tests.e2e.driver import FarmCommand
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.e2e.driver import Ended
 
 #: A folder that existed before, with a blank in its name, as on many a desktop.
@@ -118,3 +123,12 @@ def test_the_demo_ignores_a_fleet_that_the_environment_names(home: FarmCommand, 
     )  # fmt: skip
     assert "the engine says" in ended.out
     assert not (home.folder / "elsewhere").exists()
+
+
+def test_a_demo_of_an_earlier_release_is_brought_up(tmp_path: Path) -> None:
+    home = FarmCommand(tmp_path)
+    folder = tmp_path / FOLDER
+    home.run("--home", folder, "db", "upgrade")
+    with closing(SqlDatabase(f"sqlite:///{folder / 'farm.db'}")) as database:
+        downgrade(database, "0004")
+    assert "Fetched for this machine" in home.run("demo", "--folder", folder).out

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from tests.pytorch import pytorch
+
 if TYPE_CHECKING:
     from tests.e2e.driver import FarmCommand
 
@@ -128,7 +130,7 @@ def test_what_is_wrong_with_the_words_is_said_at_once(farm: FarmCommand, words: 
 
 @pytest.mark.slow
 def test_a_state_dict_is_taken_where_pytorch_is(farm: FarmCommand, lenet: Path) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = pytorch()
     with np.load(lenet / "lenet.npz") as arrays:
         torch.save({name: torch.tensor(array) for name, array in arrays.items()}, lenet / "lenet.pth")
     words = ("submit", LENET, *RTX, "--batch", 1, "--dry-run", "--json")

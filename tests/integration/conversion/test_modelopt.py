@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -17,15 +16,14 @@ from farm.domain.calibration import ALGORITHMS
 from farm.domain.conversion import Conversion
 from farm.domain.shapes import ShapeRange
 from tests.integration.conversion.conftest import classifier
+from tests.server_programs import missing
 from workers.conversion.request import ConversionRequest, conversion_request_as_json
 from workers.toolchains.toolchain import CalibrationInput
 
 PROJECT = Path(__file__).parents[3]
 PROFILE = {"x": ShapeRange((1, 3, 32, 32), (4, 3, 32, 32), (8, 3, 32, 32))}
-pytestmark = pytest.mark.skipif(
-    find_spec("modelopt") is None and os.environ.get("CI") != "true",
-    reason="ModelOpt is not installed: pip install 'engine-farm[modelopt]'",
-)
+if find_spec("modelopt") is None:
+    missing("no modelopt: pip install torch==2.13.0 and 'engine-farm[modelopt]'")
 
 
 def converted(model: Path, conversion: Conversion, kept: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from farm.domain.errors import InvalidModelError
+from tests.pytorch import pytorch
 from workers.state_dict import convert_state_dict
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def torch_here() -> Any:
-    return pytest.importorskip("torch", reason="PyTorch is not installed")
+    return pytorch()
 
 
 def converted(folder: Path, value: Any) -> dict[str, Any]:

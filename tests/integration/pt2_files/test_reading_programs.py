@@ -12,6 +12,7 @@ from farm.domain.errors import InvalidModelError
 from farm.domain.model_formats import PT2
 from farm.storage.model_files import read_model
 from tests.integration.pt2_files.programs import program, save, value
+from tests.pytorch import pytorch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +107,7 @@ def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_pytorchs_own_files_are_read(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = pytorch()
 
     class Net(torch.nn.Module):  # type: ignore[misc]  # PyTorch has no types here
         def __init__(self) -> None:

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from farm.domain.errors import BuildError
+from tests.pytorch import pytorch
 from workers.child.reference import compute_reference
 from workers.child.reference_request import ReferenceRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+torch = pytorch()
 
 
 class Double(torch.nn.Module):  # type: ignore[misc]  # no types here

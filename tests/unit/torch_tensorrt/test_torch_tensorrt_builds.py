@@ -14,6 +14,7 @@ import pytest
 
 from farm.domain.errors import BuildError, InvalidModelError, InvalidSpecError
 from farm.domain.shapes import ShapeRange
+from tests.pytorch import pytorch
 from tests.unit.torch_tensorrt.surface import Surface
 from workers.toolchains.toolchain import BuildInput, BuildOutput
 from workers.toolchains.torch_program import load_program
@@ -22,7 +23,7 @@ from workers.toolchains.torch_tensorrt import TorchTensorRtToolchain
 if TYPE_CHECKING:
     from pathlib import Path
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+torch = pytorch()
 
 PROFILE = {"x": ShapeRange((1, 8), (4, 8), (64, 8))}
 X = np.random.default_rng(0).standard_normal((6, 8)).astype(np.float32)
