@@ -17,6 +17,7 @@ from cli.shape_options import shape_options
 from cli.sources import source_options
 from cli.submission import announce, file_submission, options_as_wish, prepare
 from cli.submission_view import show_filed, show_plan, warn_without_worker
+from cli.target_options import toolchain_option
 from farm.domain.precisions import PRECISIONS
 
 
@@ -41,13 +42,7 @@ from farm.domain.precisions import PRECISIONS
     type=CommaSeparated(),
     help="h200, l4, sm89, cpu, all; repeatable. [default: all known]",
 )
-@click.option(
-    "--toolchain",
-    "toolchains",
-    multiple=True,
-    type=CommaSeparated(),
-    help="tensorrt, tensorrt@8.6, all. [default: the newest of each]",
-)
+@toolchain_option
 @click.option(
     "--precision",
     "precisions",

@@ -14,6 +14,7 @@ from cli.render import NONE, decibel, ms, percent, show_json, show_line, show_no
 from cli.sample_options import calibration_options, measuring_options, sample_options
 from cli.shape_options import shape_options
 from cli.submission import options_as_wish, prepare
+from cli.target_options import toolchain_option
 from farm.domain.errors import InvalidSpecError, NoEngineFitsError
 from farm.domain.precisions import PRECISIONS, canonical_precision
 
@@ -27,13 +28,7 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--name", help="What the model is called from now on. [default: after its file]")
 @click.option("--gpu", "gpus", multiple=True, type=CommaSeparated(), help="One device type: h200, l4, cpu, …")
-@click.option(
-    "--toolchain",
-    "toolchains",
-    multiple=True,
-    type=CommaSeparated(),
-    help="tensorrt, tensorrt@8.6, all. [default: the newest of each]",
-)
+@toolchain_option
 @click.option("--max-latency", help="Longest median compute time: 2ms, 500us.")
 @click.option(
     "--min-accuracy",
