@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Sequence
 
 from farm.domain.conversion import is_strongly_typed
-from farm.domain.errors import FarmError, InvalidSpecError
+from farm.domain.errors import BuildError, FarmError, InvalidSpecError
 from farm.domain.io_formats import IO_SCALES
 from farm.domain.model_formats import NETWORK, ONNX
 from farm.domain.targets import DeviceKind, ToolchainId
@@ -18,6 +18,7 @@ from workers.toolchains.toolchain import BuildInput, BuildOutput, Progress
 from workers.toolchains.trt_build import build_plan, write_plan
 from workers.toolchains.trt_cache import cache_facts, combine_caches, keep_timing_cache, offer_timing_cache
 from workers.toolchains.trt_calibration import calibration_details, set_calibrator
+from workers.toolchains.trt_deconvolutions import take_deconvolutions_out_of_int8
 from workers.toolchains.trt_definition import fill_network
 from workers.toolchains.trt_io import (
     apply_io_formats,
@@ -158,8 +159,20 @@ class TensorRtToolchain:
             )
         uses_cache = build.builder_config.get("timing_cache", True)
         cache_taken = uses_cache and offer_timing_cache(config, log, build.timing_cache_in)
+
+        def run_builder() -> Any:
+            return build_plan(trt, builder, network, config, log, progress, needs_device=True)
+
+        in_floats = ""
         try:
-            plan = build_plan(trt, builder, network, config, log, progress, needs_device=True)
+            try:
+                plan = run_builder()
+            except BuildError:
+                in_floats = take_deconvolutions_out_of_int8(trt, network, config, log)
+                if not in_floats:
+                    raise
+                # The timings and the calibration of the first build are still there.
+                plan = run_builder()
         except FarmError:
             if calibrator is not None and calibrator.feed.error is not None:
                 # What TensorRT says of it is that there were no samples.
@@ -180,7 +193,7 @@ class TensorRtToolchain:
             **_scales_of(calibrator, became_int8),
         }
         return BuildOutput(
-            precision_note=", ".join(filter(None, [build.conversion or note, kept])),
+            precision_note=", ".join(filter(None, [build.conversion or note, kept, in_floats])),
             timing_cache_written=cache_kept,
             timing_cache={"taken": cache_taken} if uses_cache else None,
             details=details,

@@ -165,8 +165,9 @@ def _new_calibrator(trt: Any, algorithm: str, feed: Feed, cache: CalibrationCach
             return feed.advance(names)
 
         def read_calibration_cache(self, *_length: int) -> bytes | None:
-            # TensorRT reads the bytes after this has returned: `cache` holds them.
-            return cache.lent
+            # TensorRT reads the bytes after this has returned: `cache` holds them. A build that is begun again takes
+            # what the first one measured: its samples are through.
+            return cache.lent or cache.written
 
         def write_calibration_cache(self, *written: Any) -> None:
             cache.keep(written[0])

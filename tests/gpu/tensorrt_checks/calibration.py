@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from tensorrt_checks.building import batches, build, loaded, options, refused
-from tensorrt_checks.models import conv_net, reference
+from tensorrt_checks.building import batches, build, loaded, options, refused, spans
+from tensorrt_checks.models import conv_net, node, reference, save
 from tensorrt_checks.registry import check
 
 if TYPE_CHECKING:
@@ -179,3 +179,59 @@ def a_foreign_calibration_cache_is_put_aside(scratch: Path) -> Any:
         # Not byte by byte: the FP32 tactics that measure are chosen anew.
         assert (found[name]["heading"], found[name]["entries"]) == (first["heading"], first["entries"]), found
     return found
+
+
+def _one_level_unet(path: Path) -> Path:
+    """`x` Nx1x64x64 down and up again: TensorRT 8.6 has INT8 kernels for its ConvTranspose, and fails on them."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+
+    def weight(*shape: int) -> Any:
+        return rng.normal(0, (2 / np.prod(shape[1:])) ** 0.5, shape).astype(np.float32)
+
+    weights = {"w0": weight(64, 1, 3, 3), "w1": weight(128, 64, 3, 3), "up": weight(128, 64, 2, 2)}
+    weights |= {"w2": weight(64, 128, 3, 3), "w3": weight(2, 64, 1, 1)}
+    nodes = [
+        node("Conv", ["x", "w0"], ["c0"], pads=[1, 1, 1, 1]),
+        node("Relu", ["c0"], ["r0"]),
+        node("MaxPool", ["r0"], ["p0"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", ["p0", "w1"], ["c1"], pads=[1, 1, 1, 1]),
+        node("Relu", ["c1"], ["r1"]),
+        node("ConvTranspose", ["r1", "up"], ["u0"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Concat", ["r0", "u0"], ["both"], axis=1),
+        node("Conv", ["both", "w2"], ["c2"], pads=[1, 1, 1, 1]),
+        node("Relu", ["c2"], ["r2"]),
+        node("Conv", ["r2", "w3"], ["y"]),
+    ]
+    return save(path, nodes, [("x", "FLOAT", ["N", 1, 64, 64])], [("y", "FLOAT", ["N", 2, 64, 64])], weights)
+
+
+@check
+def int8_of_transposed_convolutions(scratch: Path) -> Any:
+    """They are built in INT8, or where the builder fails on that, with those layers in floats: the note says which."""
+    import numpy as np
+
+    from workers.toolchains.toolchain import CalibrationInput
+
+    model, engine = _one_level_unet(scratch / "unet.onnx"), scratch / "unet.plan"
+    data, shape = scratch / "unet-samples.npz", (16, 1, 64, 64)
+    np.savez(data, x=np.random.default_rng(1).normal(0, 1, shape).astype(np.float32))
+    output = build(
+        model,
+        engine,
+        [spans((1, *shape[1:]), (8, *shape[1:]), (8, *shape[1:]))],
+        "int8",
+        calibration=CalibrationInput("ENTROPY_CALIBRATION_2", data_path=data, batch=8),
+    )
+    given = {"x": np.load(data)["x"][:8]}
+    with loaded(engine) as live:
+        found = live.infer(given)["y"].ravel().astype(np.float64)
+    right = reference(model, given)["y"].ravel().astype(np.float64)
+    cosine = float(found @ right / (np.linalg.norm(found) * np.linalg.norm(right)))
+    assert cosine > LEAST_COSINE, (cosine, output.precision_note)
+    return {
+        "cosine": round(cosine, 6),
+        "max_abs_error": _at_least(1e-4, float(np.abs(found - right).max())),
+        "note": output.precision_note,
+    }

@@ -230,6 +230,8 @@ def surface(version: str) -> Any:
         ),
         NetworkDefinitionCreationFlag=SimpleNamespace(**creation),
         TensorFormat=enum(**{name: at for at, name in enumerate(FORMATS)}),
+        # The order of NvInfer.h: only those that somebody asks for.
+        LayerType=enum(CONVOLUTION=0, DECONVOLUTION=7),
         DataType=enum(**TYPES_OF_8, **({"BF16": 7, "INT64": 8} if major >= 10 else {})),
         ITensor=SettableTensor if major < 11 else FixedTensor,
         ILogger=type("ILogger", (), {"Severity": severities, "__init__": lambda self: None}),
