@@ -5,12 +5,13 @@ References: NVIDIA/TensorRT samples/common/sampleReporting.cpp (percentile, medi
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
 from farm.domain.errors import InvalidSpecError
+from farm.domain.methods import Method
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +70,7 @@ class LatencySummary:
         mean_ms: arithmetic mean.
         min_ms: shortest.
         max_ms: longest.
-        p90_ms: 90th percentile, by trtexec's index rule.
+        p90_ms: 90th percentile, by trtexec's index rule; none of too few samples, as the two below.
         p95_ms: 95th percentile.
         p99_ms: 99th percentile.
         std_ms: population standard deviation.
@@ -80,9 +81,9 @@ class LatencySummary:
     mean_ms: float
     min_ms: float
     max_ms: float
-    p90_ms: float
-    p95_ms: float
-    p99_ms: float
+    p90_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
     std_ms: float
     count: int
 
@@ -135,6 +136,17 @@ class Measurement:
         d2h: copying the outputs out; none on a CPU.
         throughput_per_s: inferences (batch x iterations) per second of the host's clock, without transfers.
         graph: whether the launches were replayed from a CUDA graph.
+        transfers: whether each iteration copied inputs in and outputs out; without, latency equals compute.
+        streams: how many inferences were under way at once.
+        flushed: whether the L2 cache was emptied between iterations.
+        interval_ms: lowest and highest value of the median of compute at 95 %; none where nobody told.
+        settled: whether that interval became narrow enough in time; none where nobody told.
+        drift_percent: how far the last third of the run is from its first, by the medians of compute.
+        warmup_s: how long it was warmed up.
+        blocks: of how many blocks of iterations the interval is.
+        window: when it began and ended, on the host's monotonic clock in seconds; for whoever watched meanwhile.
+        conditions: what the device was like meanwhile: clocks, temperature, power; empty where nobody looked.
+        taints: why it is not comparable with its neighbours; empty for a clean one.
     """
 
     batch: int
@@ -145,10 +157,34 @@ class Measurement:
     h2d: LatencySummary | None = None
     d2h: LatencySummary | None = None
     graph: bool = False
+    transfers: bool = True
+    streams: int = 1
+    flushed: bool = False
+    interval_ms: tuple[float, float] | None = None
+    settled: bool | None = None
+    drift_percent: float | None = None
+    warmup_s: float | None = None
+    blocks: int = 0
+    window: tuple[float, float] | None = None
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    taints: tuple[str, ...] = ()
+
+    @property
+    def method(self) -> Method:
+        """How it was timed."""
+        return Method(self.graph, self.transfers, self.streams, self.flushed)
 
     def as_json(self) -> dict[str, Any]:
         """The form in JSON."""
-        return {**asdict(self), "shapes": {name: list(shape) for name, shape in self.shapes.items()}}
+        return {
+            **asdict(self),
+            "shapes": {name: list(shape) for name, shape in self.shapes.items()},
+            "interval_ms": list(self.interval_ms) if self.interval_ms else None,
+            "window": list(self.window) if self.window else None,
+            "conditions": dict(self.conditions),
+            "taints": list(self.taints),
+            "method": str(self.method),
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Measurement:
@@ -166,4 +202,16 @@ class Measurement:
             h2d=summary("h2d"),
             d2h=summary("d2h"),
             graph=value["graph"],
+            **{name: value[name] for name in _LATER if name in value},
+            interval_ms=_pair(value.get("interval_ms")),
+            window=_pair(value.get("window")),
+            taints=tuple(value.get("taints", ())),
         )
+
+
+#: What measurements of releases before 0.2 do not tell, and what is told as it is.
+_LATER = ("transfers", "streams", "flushed", "settled", "drift_percent", "warmup_s", "blocks", "conditions")
+
+
+def _pair(value: Any) -> tuple[float, float] | None:
+    return (float(value[0]), float(value[1])) if value else None

@@ -40,6 +40,19 @@ class Run:
     nsys_sha256: str = ""
     #: Of the engine's bytes that it measured; empty where an earlier release filed it.
     engine_sha256: str = ""
+    #: From the engine's file to its first answer: seconds and bytes of memory, step by step.
+    startup: Mapping[str, Any] = field(default_factory=dict)
+    #: With another engine, block by block; empty where nobody asked.
+    comparison: Mapping[str, Any] = field(default_factory=dict)
+    #: Why its device was not trusted; empty if it was.
+    suspect: str = ""
+    #: How the errors of its outputs are spread.
+    histogram: Digest | None = None
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is known that speaks against all of its figures; single ones may still be tainted."""
+        return not self.taints and not self.suspect
 
     @property
     def looked_inside(self) -> bool:
@@ -116,18 +129,21 @@ class Engine:
         latest = self.latest_run
         runs = self._clean_runs or ([latest] if latest else [])
         found: dict[tuple[int, str], tuple[Measurement, ...]] = {}
-        for run in reversed(runs):
-            of_run: dict[tuple[int, str], tuple[Measurement, ...]] = {}
-            for measurement in run.measurements:
-                shape = (measurement.batch, str(sorted(measurement.shapes.items())))
-                of_run[shape] = (*of_run.get(shape, ()), measurement)
-            found = {**of_run, **found}
+        # Where every figure of a shape is tainted the newest of them are told all the same, with their taints.
+        for is_tainted in (False, True):
+            for run in reversed(runs):
+                of_run: dict[tuple[int, str], tuple[Measurement, ...]] = {}
+                for measurement in run.measurements:
+                    if bool(measurement.taints) is is_tainted:
+                        shape = (measurement.batch, str(sorted(measurement.shapes.items())))
+                        of_run[shape] = (*of_run.get(shape, ()), measurement)
+                found = {**of_run, **found}
         return tuple(m for _, some in sorted(found.items(), key=lambda pair: pair[0][0]) for m in some)
 
     @property
     def _clean_runs(self) -> list[Run]:
         """Its runs that nothing disturbed and that measured something: those that looked inside, then the others."""
-        clean = [run for run in self.own_runs if not run.taints and run.measurements]
+        clean = [run for run in self.own_runs if run.is_clean and run.measurements]
         return sorted(clean, key=lambda run: not run.looked_inside)
 
     @property

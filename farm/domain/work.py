@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from farm.domain.accuracy import VerificationSpec
 from farm.domain.benchmarks import BenchmarkSpec
 from farm.domain.errors import InvalidSpecError
 from farm.domain.jobs import DEFAULT_MAX_ATTEMPTS, AttemptState, Failure, JobKind, JobState, Phase
+from farm.domain.verification import VerificationSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -241,6 +241,19 @@ class ModelName:
 
 
 @dataclass(frozen=True)
+class DisturbedRun:
+    """A run that something disturbed, and that was made again.
+
+    Attributes:
+        measurements: as JSON, with what disturbed each.
+        samples: digest of the raw samples.
+    """
+
+    measurements: tuple[Mapping[str, Any], ...]
+    samples: Digest | None
+
+
+@dataclass(frozen=True)
 class AttemptOutcome:
     """What a successful attempt leaves to be filed.
 
@@ -260,6 +273,10 @@ class AttemptOutcome:
         profile: digest of the times of its layers.
         nsys: digest of the report of Nsight Systems.
         calibration_cache: what the build gives back of its calibration cache; none where nothing is to be noted.
+        startup: from the engine's file to its first answer: seconds and memory, as JSON.
+        comparison: with another engine, block by block, as JSON.
+        histogram: digest of how the errors of the outputs are spread.
+        disturbed: the runs before this one that something disturbed, oldest first.
     """
 
     engine: Digest | None
@@ -277,6 +294,10 @@ class AttemptOutcome:
     profile: Digest | None = None
     nsys: Digest | None = None
     calibration_cache: ReturnedCalibrationCache | None = None
+    startup: Mapping[str, Any] = field(default_factory=dict)
+    comparison: Mapping[str, Any] = field(default_factory=dict)
+    histogram: Digest | None = None
+    disturbed: tuple[DisturbedRun, ...] = ()
 
     @property
     def measured_sha256(self) -> str:

@@ -9,10 +9,14 @@ from farm.domain.benchmarks import LatencySummary, Measurement
 from farm.domain.digests import Digest
 from farm.domain.filing import Engine, Run
 from farm.domain.manifests import SignedManifest
+from farm.domain.methods import Method
 from farm.domain.specs import BuildSpec
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
+
+#: What a measurement keeps in its document.
+DETAILS = ("settled", "drift_percent", "warmup_s", "blocks", "conditions")
 
 
 def engine_from_row(row: Row[Any], runs: tuple[Run, ...]) -> Engine:
@@ -73,6 +77,10 @@ def run_from_row(row: Row[Any], measurements: tuple[Measurement, ...]) -> Run:
         profile=Digest(row.profile_sha256, row.profile_size_bytes) if row.profile_sha256 else None,
         nsys_sha256=row.benchmark.get("nsys_sha256", ""),
         engine_sha256=row.benchmark.get("engine_sha256", ""),
+        startup=row.startup or {},
+        comparison=row.comparison or {},
+        suspect=row.suspect,
+        histogram=Digest(row.histogram_sha256, row.histogram_size_bytes) if row.histogram_sha256 else None,
     )
 
 
@@ -97,5 +105,8 @@ def measurement_from_row(row: Row[Any]) -> Measurement:
         throughput_per_s=row.throughput_per_s,
         h2d=summary("h2d"),
         d2h=summary("d2h"),
-        graph=row.method == "cuda-graph",
+        interval_ms=(row.interval_low_ms, row.interval_high_ms) if row.interval_low_ms is not None else None,
+        taints=tuple(row.taints),
+        **vars(Method.from_name(row.method)),
+        **{name: value for name, value in (row.details or {}).items() if name in DETAILS},
     )

@@ -153,18 +153,29 @@ GRANTS: Mapping[str, Mapping[str, Rights]] = {
             ),
         )
     },
-    "runs": {WORKER: _ADD},
+    "runs": {WORKER: Rights(insert=True, update=("suspect",))},
     "measurements": {WORKER: _ADD},
     "timing_caches": {
         WORKER: Rights(insert=True, update=("artifact_sha256", "updated_at", "lent", "merged", "saved_s"))
     },
     "calibration_caches": {WORKER: Rights(insert=True, update=("artifact_sha256", "created_at", "lent"))},
+    "canaries": {WORKER: _ADD},
+    "stored_references": {WORKER: Rights(insert=True, update=("artifact_sha256", "created_at"))},
     # Who works: the worker's.
     "device_types": {WORKER: _ADD},
     "devices": {
         WORKER: Rights(
             insert=True,
-            update=("device_type_id", "host", "position", "memory_mib", "driver_version", "last_seen_at"),
+            update=(
+                "device_type_id",
+                "host",
+                "position",
+                "memory_mib",
+                "driver_version",
+                "last_seen_at",
+                "suspect_since",
+                "suspect_reason",
+            ),
         )
     },
     "toolchains": {WORKER: Rights(insert=True, update=("description",))},

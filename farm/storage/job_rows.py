@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from farm.domain.accuracy import VerificationSpec
 from farm.domain.benchmarks import BenchmarkSpec
 from farm.domain.digests import Digest, digest_of_json
 from farm.domain.jobs import AttemptState, JobKind, JobState, Phase
 from farm.domain.specs import BuildSpec
+from farm.domain.verification import VerificationSpec
 from farm.domain.work import Attempt, Cell, Disposition, Job, JobRequest
 from farm.storage.rows import failure_from_row
 

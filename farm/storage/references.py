@@ -14,6 +14,7 @@ from sqlalchemy import JSON, Column, select
 from farm.storage.tables import (
     artifacts,
     attempts,
+    canaries,
     cells,
     engines,
     follow_ups,
@@ -66,7 +67,12 @@ NO_DIGESTS: frozenset[Column[Any]] = frozenset(
         runs.c.accuracy,
         runs.c.environment,
         runs.c.taints,
+        runs.c.startup,
+        runs.c.comparison,
         measurements.c.shapes,
+        measurements.c.details,
+        measurements.c.taints,
+        canaries.c.conditions,
     }
 )
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from farm.domain.specs import BuildSpec
 
 _OF_LAYERS, _OF_PROFILE = artifacts.alias("of_layers"), artifacts.alias("of_profile")
+_OF_HISTOGRAM = artifacts.alias("of_histogram")
 
 
 class SqlEngineFiles(SqlFiling):
@@ -73,8 +74,9 @@ class SqlEngineFiles(SqlFiling):
                 found += [
                     HistoryEntry(name, version.version, engine, run, measurement)
                     for run in engine.runs
-                    if (since is None or run.started_at >= since) and (include_tainted or not run.taints)
+                    if (since is None or run.started_at >= since) and (include_tainted or run.is_clean)
                     for measurement in run.measurements
+                    if include_tainted or not measurement.taints
                 ]
         return sorted(found, key=lambda entry: (entry.run.started_at, entry.run.id, entry.measurement.batch))
 
@@ -120,9 +122,11 @@ class SqlEngineFiles(SqlFiling):
                 runs,
                 artifacts.c.size_bytes.label("samples_size_bytes"),
                 _OF_PROFILE.c.size_bytes.label("profile_size_bytes"),
+                _OF_HISTOGRAM.c.size_bytes.label("histogram_size_bytes"),
             )
             .outerjoin(artifacts, artifacts.c.sha256 == runs.c.samples_sha256)
             .outerjoin(_OF_PROFILE, _OF_PROFILE.c.sha256 == runs.c.profile_sha256)
+            .outerjoin(_OF_HISTOGRAM, _OF_HISTOGRAM.c.sha256 == runs.c.histogram_sha256)
             .where(runs.c.engine_id.in_(engine_ids))
             .order_by(runs.c.id)
         )

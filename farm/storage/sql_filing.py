@@ -15,13 +15,15 @@ from farm.domain.jobs import AttemptState, JobState
 from farm.domain.work import Finished
 from farm.storage.columns import DatabaseNow
 from farm.storage.end_statements import stamps_of, succeeding
-from farm.storage.engine_rows import signature_values
+from farm.storage.engine_rows import DETAILS, signature_values
 from farm.storage.fence import check_fence, fence_of
 from farm.storage.sql_artifacts import note_artifact, noted
 from farm.storage.sql_attempts import SqlAttempts
-from farm.storage.tables import attempts, engines, jobs, measurements, runs, signing_keys
+from farm.storage.tables import attempts, devices, engines, jobs, measurements, runs, signing_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from sqlalchemy import ColumnElement, Connection, Select
 
     from farm.domain.digests import Digest
@@ -138,39 +140,61 @@ class SqlFiling:
 
     def _file_run(self, engine_id: int, job: Job, attempt: Attempt, outcome: AttemptOutcome) -> None:
         for artifact, kind in (
-            (outcome.samples, "samples"),
             (outcome.profile, "profile"),
             (outcome.nsys, "nsys-report"),
+            (outcome.histogram, "histogram"),
         ):
             if artifact is not None:
                 note_artifact(self._connection, artifact, kind)
-        run_id = self._connection.execute(
-            insert(runs)
-            .values(
-                engine_id=engine_id,
-                attempt_id=attempt.id,
-                device_uuid=attempt.device_uuid,
-                driver_version=attempt.driver_version,
-                host=attempt.host,
-                started_at=self._measuring_began(attempt),
-                accuracy=outcome.accuracy,
-                samples_sha256=outcome.samples.sha256 if outcome.samples else None,
-                profile_sha256=outcome.profile.sha256 if outcome.profile else None,
-                benchmark={
-                    **job.request.benchmark.as_json(),
-                    "inputs_sha256": job.request.verification.inputs_sha256,
-                    "engine_sha256": outcome.measured_sha256,
-                    **({"nsys_sha256": outcome.nsys.sha256} if outcome.nsys else {}),
-                },
-                environment=dict(outcome.environment),
-                # Whoever looks on takes time of its own.
-                taints=["Nsight Systems looked on"] if outcome.nsys else [],
-            )
-            .returning(runs.c.id)
-        ).scalar_one()
-        rows = [_measurement_values(run_id, Measurement.from_json(value)) for value in outcome.measurements]
+        common = {
+            "engine_id": engine_id,
+            "attempt_id": attempt.id,
+            "device_uuid": attempt.device_uuid,
+            "driver_version": attempt.driver_version,
+            "host": attempt.host,
+            "started_at": self._measuring_began(attempt),
+            "accuracy": outcome.accuracy,
+            "histogram_sha256": outcome.histogram.sha256 if outcome.histogram else None,
+            "environment": dict(outcome.environment),
+            "startup": dict(outcome.startup) or None,
+            "suspect": self._suspect(attempt.device_uuid),
+        }
+        benchmark = {
+            **job.request.benchmark.as_json(),
+            "inputs_sha256": job.request.verification.inputs_sha256,
+            "engine_sha256": outcome.measured_sha256,
+        }
+        for number, disturbed in enumerate(outcome.disturbed, 1):
+            values = {**common, "number": number, "benchmark": benchmark, "taints": []}
+            self._add_run(values, disturbed.samples, disturbed.measurements)
+        values = {
+            **common,
+            "number": len(outcome.disturbed) + 1,
+            "profile_sha256": outcome.profile.sha256 if outcome.profile else None,
+            "benchmark": {**benchmark, **({"nsys_sha256": outcome.nsys.sha256} if outcome.nsys else {})},
+            # Whoever looks on takes time of its own.
+            "taints": ["Nsight Systems looked on"] if outcome.nsys else [],
+            "comparison": dict(outcome.comparison) or None,
+        }
+        self._add_run(values, outcome.samples, outcome.measurements)
+
+    def _add_run(
+        self, values: dict[str, Any], samples: Digest | None, found: Sequence[Mapping[str, Any]]
+    ) -> None:
+        if samples is not None:
+            note_artifact(self._connection, samples, "samples")
+            values = {**values, "samples_sha256": samples.sha256}
+        run_id = self._connection.execute(insert(runs).values(values).returning(runs.c.id)).scalar_one()
+        rows = [_measurement_values(run_id, Measurement.from_json(value)) for value in found]
         if rows:
             self._connection.execute(insert(measurements), rows)
+
+    def _suspect(self, device_uuid: str) -> str:
+        """Why the device is not trusted at the moment; empty if it is."""
+        query = select(devices.c.suspect_reason).where(
+            devices.c.uuid == device_uuid, devices.c.suspect_since.is_not(None)
+        )
+        return self._connection.execute(query).scalar_one_or_none() or ""
 
     def _measuring_began(self, attempt: Attempt) -> Any:
         """When the measuring began: the end of what came before it, as far as anybody reported it."""
@@ -239,11 +263,17 @@ def _measurement_values(run_id: int, measurement: Measurement) -> dict[str, Any]
         "batch": measurement.batch,
         "shapes": shapes,
         "shapes_sha256": digest_of_json(shapes).sha256,
-        "method": "cuda-graph" if measurement.graph else "plain",
+        "method": str(measurement.method),
         "iterations": measurement.compute.count,
         **figures("compute", measurement.compute),
         **figures("latency", measurement.latency),
         **figures("h2d", measurement.h2d),
         **figures("d2h", measurement.d2h),
         "throughput_per_s": measurement.throughput_per_s,
+        "interval_low_ms": measurement.interval_ms[0] if measurement.interval_ms else None,
+        "interval_high_ms": measurement.interval_ms[1] if measurement.interval_ms else None,
+        "details": {
+            name: value for name in DETAILS if (value := getattr(measurement, name)) not in (None, {})
+        },
+        "taints": list(measurement.taints),
     }

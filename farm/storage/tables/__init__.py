@@ -14,7 +14,15 @@ from farm.storage.tables.catalog import (
     toolchains,
 )
 from farm.storage.tables.columns_of_all import metadata
-from farm.storage.tables.engines import calibration_caches, engines, measurements, runs, timing_caches
+from farm.storage.tables.engines import (
+    calibration_caches,
+    canaries,
+    engines,
+    measurements,
+    runs,
+    stored_references,
+    timing_caches,
+)
 from farm.storage.tables.fleet import (
     duties,
     schema_compatibility,
@@ -30,6 +38,7 @@ __all__ = [
     "artifacts",
     "attempts",
     "calibration_caches",
+    "canaries",
     "cells",
     "device_types",
     "devices",
@@ -45,6 +54,7 @@ __all__ = [
     "runs",
     "schema_compatibility",
     "signing_keys",
+    "stored_references",
     "submissions",
     "targets",
     "timing_caches",

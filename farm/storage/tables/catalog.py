@@ -97,6 +97,9 @@ devices = Table(
     Column("driver_version", AnyText, nullable=False),
     Column("first_seen_at", UtcDateTime, nullable=False),
     Column("last_seen_at", UtcDateTime, nullable=False),
+    # Since when its canaries say that it is not what it was.
+    Column("suspect_since", UtcDateTime),
+    Column("suspect_reason", AnyText, nullable=False, server_default=""),
 )
 
 toolchains = Table(

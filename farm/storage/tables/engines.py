@@ -55,7 +55,9 @@ runs = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("engine_id", ForeignKey("engines.id"), nullable=False, index=True),
-    Column("attempt_id", ForeignKey("attempts.id"), nullable=False, unique=True),
+    Column("attempt_id", ForeignKey("attempts.id"), nullable=False),
+    # Of an attempt: a run that was disturbed is made again.
+    Column("number", Integer, nullable=False, server_default="1"),
     Column("device_uuid", ForeignKey("devices.uuid"), nullable=False),
     Column("driver_version", AnyText, nullable=False),
     Column("host", AnyText, nullable=False),
@@ -68,12 +70,27 @@ runs = Table(
     Column("taints", JsonDocument, nullable=False),
     # Time by layer, where it was asked for.
     Column("profile_sha256", ForeignKey("artifacts.sha256")),
+    # From the engine's file to its first answer, and the memory at each step.
+    Column("startup", JsonDocument),
+    # Held against another engine, block by block.
+    Column("comparison", JsonDocument),
+    # Why its device is not trusted; empty for one whose canaries are well.
+    Column("suspect", AnyText, nullable=False, server_default=""),
+    # How the errors of its outputs are spread.
+    Column("histogram_sha256", ForeignKey("artifacts.sha256")),
+    UniqueConstraint("attempt_id", "number"),
 )
+
+_FIGURES = ("median", "mean", "min", "max", "p90", "p95", "p99", "std")
+#: There are none of too few samples.
+_PERCENTILES = ("p90", "p95", "p99")
 
 
 def _summary_columns(prefix: str, *, optional: bool) -> list[Column[float]]:
-    figures = ("median", "mean", "min", "max", "p90", "p95", "p99", "std")
-    return [Column(f"{prefix}_{figure}_ms", Float, nullable=optional) for figure in figures]
+    return [
+        Column(f"{prefix}_{figure}_ms", Float, nullable=optional or figure in _PERCENTILES)
+        for figure in _FIGURES
+    ]
 
 
 measurements = Table(
@@ -92,6 +109,13 @@ measurements = Table(
     *_summary_columns("h2d", optional=True),
     *_summary_columns("d2h", optional=True),
     Column("throughput_per_s", Float, nullable=False),
+    # Of the median of compute, at 95 %.
+    Column("interval_low_ms", Float),
+    Column("interval_high_ms", Float),
+    # Whether it settled, and the clocks, power and temperature behind it.
+    Column("details", JsonDocument),
+    # Reasons that keep the figure out of history by default, beside those of its run.
+    Column("taints", JsonDocument, nullable=False, server_default="[]"),
     UniqueConstraint("run_id", "shapes_sha256", "method"),
     CheckConstraint("iterations >= 1", name="iterated"),
 )
@@ -121,4 +145,35 @@ calibration_caches = Table(
     Column("artifact_sha256", ForeignKey("artifacts.sha256"), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("lent", Integer, nullable=False, server_default="0"),
+)
+
+#: A fixed engine of a device, timed now and then: a device that drifts is not trusted.
+canaries = Table(
+    "canaries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("device_uuid", ForeignKey("devices.uuid"), nullable=False, index=True),
+    Column("toolchain_id", ForeignKey("toolchains.id"), nullable=False),
+    Column("artifact_sha256", ForeignKey("artifacts.sha256"), nullable=False),
+    Column("host", AnyText, nullable=False),
+    Column("driver_version", AnyText, nullable=False),
+    Column("worker_id", AnyText, nullable=False),
+    Column("measured_at", UtcDateTime, nullable=False),
+    Column("median_ms", Float, nullable=False),
+    Column("interval_low_ms", Float),
+    Column("interval_high_ms", Float),
+    Column("conditions", JsonDocument),
+    Column("verdict", String(16), nullable=False),
+    Column("reason", AnyText, nullable=False, server_default=""),
+)
+
+#: What models compute from some inputs, kept for all hosts.
+stored_references = Table(
+    "stored_references",
+    metadata,
+    Column("key_sha256", String(64), primary_key=True),
+    Column("model_sha256", ForeignKey("models.sha256"), nullable=False, index=True),
+    Column("artifact_sha256", ForeignKey("artifacts.sha256"), nullable=False),
+    Column("name", AnyText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
 )
