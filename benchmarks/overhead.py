@@ -44,7 +44,7 @@ from workers.offers import choose_devices, offer_of
 BARE = """
 import json, sys, time
 from pathlib import Path
-from farm.domain.accuracy import compare
+from farm.domain.accuracy_metrics import compare
 from farm.domain.benchmarks import BenchmarkSpec
 from farm.domain.shapes import ShapeRange
 from workers.arrays import random_inputs

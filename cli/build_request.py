@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.shape_options import shapes_for_plan
-from farm.domain.accuracy import Thresholds
 from farm.domain.calibration import ALGORITHMS, RANDOM, USUAL_RANDOM_SAMPLES, Calibration
 from farm.domain.durations import parse_duration
 from farm.domain.errors import InvalidSpecError
 from farm.domain.jobs import Phase
 from farm.domain.precisions import canonical_precision
 from farm.domain.suggestions import did_you_mean
+from farm.domain.thresholds import Thresholds
 from farm.services.plan import BuildRequest
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Wish:
             InvalidSpecError: a threshold is unknown or no number.
         """
         given: Mapping[str, Any] = self.values.get("thresholds", {})
-        known = Thresholds().as_json()
+        known = Thresholds.names()
         for name, value in given.items():
             if name not in known:
                 raise InvalidSpecError(f"unknown threshold {name!r}", hint=did_you_mean(name, known))
@@ -143,7 +143,8 @@ class Wish:
                 is_number = False
             if not is_number:
                 raise InvalidSpecError(f"threshold {name} is no number: {value!r}")
-        return Thresholds(**{**known, **{name: float(value) for name, value in given.items()}})
+        limits: dict[str, Any] = {name: float(value) for name, value in given.items()}
+        return Thresholds(**limits)
 
     def deadlines(self) -> dict[str, int]:
         """Seconds that an attempt (under `attempt`) and its phases may take, as far as anybody said.

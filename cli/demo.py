@@ -88,8 +88,8 @@ def demo(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
 
 def _submit(farm: Farm, *, as_json: bool) -> Submission:
     from cli.tables import refusals
-    from farm.domain.accuracy import VerificationSpec
     from farm.domain.benchmarks import BenchmarkSpec
+    from farm.domain.verification import VerificationSpec
     from farm.domain.work import JobRequest
     from farm.samples import digits_data, digits_model
     from farm.services.plan import BuildRequest, plan_builds

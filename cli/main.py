@@ -24,6 +24,10 @@ COMMANDS = {
         "Show what a model or an engine is: operators, layers, precisions, formats, memory.",
     ),
     "diff": ("cli.diff", "Show what differs between two engines, in their keys and in their layers."),
+    "accuracy": (
+        "cli.accuracy",
+        "Show an engine's accuracy, output by output, and how its errors are spread.",
+    ),
     "profile": ("cli.profile", "Show where an engine's time goes, layer by layer."),
     "up": ("cli.worker", "Run an embedded farm with a worker for this machine's devices."),
     "worker": ("cli.worker", "Run a worker of a fleet on this machine."),

@@ -15,6 +15,7 @@ from cli.render import show_note
 from cli.sample_options import make_samples, samples_as_wish
 from cli.shape_options import inputs_with_ranges, keep_plugins, plugin_paths, shapes_as_wish
 from cli.sources import sources_as_wish, with_exported_model
+from cli.tensor_limits import without_large_tensors
 from cli.verification_samples import first_samples
 from farm.domain.calibration import RANDOM
 from farm.domain.digests import digest_of_file
@@ -132,6 +133,7 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
         plan = plan_builds(transaction, model, build)
         if wish.values.get("refit"):
             plan = with_refits(transaction, model, plan)
+    plan = without_large_tensors(path, model, plan, skip_unsupported=skip_unsupported)
     plan = replace(plan, notes=(*filter(None, [frozen]), *plan.notes))
     if samples is not None and not any(cell.spec.calibration for cell in plan.cells):
         show_note("no cell is in 8 bits, so the calibration data is not used")
@@ -155,8 +157,8 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
 
 
 def _job_request(wish: Wish, user: str) -> JobRequest:
-    from farm.domain.accuracy import VerificationSpec
     from farm.domain.benchmarks import BenchmarkSpec
+    from farm.domain.verification import VerificationSpec
     from farm.domain.work import JobRequest
 
     timing = BenchmarkSpec()

@@ -83,7 +83,8 @@ from farm.domain.precisions import PRECISIONS
     "thresholds",
     multiple=True,
     type=Pairs(),
-    help="min_cosine=0.999, min_snr_db=40, max_abs_error=…, min_top1_agreement=…",
+    help="What the accuracy must reach: min_cosine=0.999, min_snr_db=40, max_abs_error, max_rel_error, min_psnr_db, "
+    "min_top1_agreement, min_dice, min_iou, min_exact_match, min_label_top1 and more.",
 )
 @click.option("--tag", "tags", multiple=True, type=Pairs(), help="A word of your own: team=vision.")
 @calibration_options

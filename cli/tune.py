@@ -114,7 +114,7 @@ def _prepared(ctx: click.Context, demand: Demand, given: dict[str, Any]) -> Prep
     thresholds: tuple[tuple[str, float], ...] = ()
     if "cosine" in demand.least:
         # The farm's own limit must not hide what is accurate enough for this user.
-        from farm.domain.accuracy import Thresholds
+        from farm.domain.thresholds import Thresholds
 
         thresholds = (("min_cosine", min(demand.least["cosine"], Thresholds().min_cosine)),)
     own = {

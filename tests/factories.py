@@ -202,7 +202,10 @@ def a_measurement(batch: int = 1, **changes: Any) -> Measurement:
 
 def an_output_accuracy(name: str = "output", **changes: Any) -> OutputAccuracy:
     """An output that is nearly right."""
-    return replace(OutputAccuracy(name, 0.001, 0.01, 0.9999, 55.0, 1.0, 0, (0, 3), 1.5, 1.501), **changes)
+    output = OutputAccuracy(name, 0.001, 0.01, 0.9999, 55.0, 1.0, 0, (0, 3), 1.5, 1.501)
+    further = {"l2_error": 0.002, "rel_l2_error": 0.0018, "psnr_db": 60.0, "top5_agreement": 1.0}
+    worst = {"worst_rel_index": (0, 4), "worst_rel_expected": 0.1, "worst_rel_actual": 0.101}
+    return replace(output, **{**further, **worst, **changes})
 
 
 def an_accuracy(*outputs: OutputAccuracy) -> Accuracy:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from farm.domain.models import Tensor
     from farm.domain.shapes import Shape
 
-#: The array of an inputs file that holds class labels instead of an input.
+#: The array of an inputs file that holds class labels, of samples or of pixels, instead of an input.
 LABELS = "labels"
 #: Before the name of an output: such an array is what the engine is to compute for these inputs.
 GOLDEN = "outputs/"
@@ -111,10 +111,11 @@ def check_inputs(
             raise InvalidSpecError(f"array {name!r} holds no samples: {shape_text(found.shape)}")
     if LABELS in arrays and LABELS not in wanted:
         counts = {len(arrays[name]) for name in wanted if arrays[name].ndim}
-        if arrays[LABELS].ndim != 1 or counts != {len(arrays[LABELS])}:
+        # One class for each sample, or a map of classes.
+        if arrays[LABELS].ndim not in (1, 3) or counts != {len(arrays[LABELS])}:
             raise InvalidSpecError(
                 f"{arrays[LABELS].size} labels do not fit {' or '.join(map(str, sorted(counts))) or 'no'} samples",
-                hint="`labels` holds one class number per sample.",
+                hint="`labels` holds one class number per sample, or one per pixel (N, H, W).",
             )
     return {name: arrays[name] for name in wanted}
 

@@ -1,4 +1,4 @@
-"""What a child leaves beside the engine: samples, layer information, profiles of layers, reports of Nsight Systems."""
+"""What a child leaves beside the engine: samples, errors, layers and their profiles, reports of Nsight Systems."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class KeptFiles:
     layer_information: Digest | None
     profile: Digest | None
     nsys: Digest | None
+    histogram: Digest | None
 
 
 def keep_files(store: ArtifactStore, request: AttemptRequest, nsys_report: Path | None) -> KeptFiles:
@@ -48,4 +49,5 @@ def keep_files(store: ArtifactStore, request: AttemptRequest, nsys_report: Path 
         layer_information=keep(request.build.layers_path) if request.build else None,
         profile=keep(request.profile_path),
         nsys=None if nsys_report is None else store.put_file(own_file(nsys_report)),
+        histogram=keep(request.histogram_path),
     )

@@ -93,6 +93,7 @@ def compose_request(place: Workplace, job: Job, model: Model, prepared: Prepared
         timed_calls=timed_calls(model, job) if runs_here else (),
         samples_path=folder / "samples.npz" if runs_here else None,
         profile_path=folder / "profile.json" if runs_here else None,
+        histogram_path=folder / "errors.json" if inputs else None,
         series=_series_of(job, prepared.filed) if runs_here and prepared.is_build else None,
         plugin_paths=plugin_paths_in(folder, job),
         io_scales=prepared.details.get(IO_SCALES, {}),

@@ -21,6 +21,8 @@ class Estimate:
             their last reader has run.
         uncounted: operators whose operations are in no sum, each with the number of its nodes.
         open_tensors: how many tensors have no known size and are in no sum.
+        largest_tensor: name of the one with the most elements, constants aside; empty if no size is known.
+        largest_elements: how many it has.
     """
 
     shapes: Mapping[str, Shape]
@@ -29,6 +31,8 @@ class Estimate:
     peak_activation_bytes: int
     uncounted: Mapping[str, int] = field(default_factory=dict)
     open_tensors: int = 0
+    largest_tensor: str = ""
+    largest_elements: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The form in JSON."""

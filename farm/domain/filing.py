@@ -48,6 +48,8 @@ class Run:
     suspect: str = ""
     #: How the errors of its outputs are spread.
     histogram: Digest | None = None
+    #: Of the attempt that made it.
+    attempt_id: int = 0
 
     @property
     def is_clean(self) -> bool:

@@ -16,12 +16,15 @@ ONNX = "onnx"
 NETWORK = "network"
 #: A program that `torch.export.save` wrote.
 PT2 = "pt2"
+#: What `torch.jit.save` wrote.
+TORCHSCRIPT = "torchscript"
 
 #: What people call them.
 WORDS = {
     ONNX: "an ONNX model",
     NETWORK: "a network defined with TensorRT's API",
     PT2: "a PyTorch program (.pt2)",
+    TORCHSCRIPT: "TorchScript (.ts)",
 }
 #: What to do about a model of a format that a toolchain does not take.
 _INSTEAD = {

@@ -34,6 +34,8 @@ class BuildSpec:
         kept_layers: nodes of the model that stay in FP32 whatever the precision, by name.
         refit_of: digest of the engine's bytes whose weights are replaced by the model's, in place of a build; empty
             for a build.
+        program: digest of the file with the PyTorch model that the ONNX model was exported from, for what runs that
+            one (`farm.domain.baselines`); empty for what is built from the ONNX model.
     """
 
     model_sha256: str
@@ -47,6 +49,7 @@ class BuildSpec:
     plugins: tuple[str, ...] = ()
     kept_layers: tuple[str, ...] = ()
     refit_of: str = ""
+    program: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Every component of the key; stored with the engine, so that a miss can be explained."""
@@ -57,6 +60,7 @@ class BuildSpec:
             "plugins": list(self.plugins),
             "kept_layers": sorted(self.kept_layers),
             "refit_of": self.refit_of,
+            "program": self.program,
         }
         return {
             "model": self.model_sha256,
@@ -91,6 +95,7 @@ class BuildSpec:
             plugins=tuple(value.get("plugins", ())),
             kept_layers=tuple(value.get("kept_layers", ())),
             refit_of=value.get("refit_of", ""),
+            program=value.get("program", ""),
         )
 
     @cached_property

@@ -53,6 +53,9 @@ class JobRequest:
         priority: higher goes first.
         rebuild_by: who wants the engine built anew although one is filed; empty if nobody does.
         builds: how often one attempt builds the cell, to keep the fastest engine that verifies.
+        on_device: UUID of the only device that may have it; any of the target's if empty.
+        repeat: which one of several equal benchmarks, from 1; each is a job of its own.
+        against: sha256 of another engine's bytes, with which a benchmark holds the filed one, block by block.
     """
 
     kind: JobKind = JobKind.BUILD
@@ -65,6 +68,9 @@ class JobRequest:
     priority: int = 0
     rebuild_by: str = ""
     builds: int = 1
+    on_device: str = ""
+    repeat: int = 1
+    against: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what no attempt does."""

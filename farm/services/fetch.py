@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from farm.domain.baselines import ONLY_BASELINES
 from farm.domain.errors import InvalidRequestError, NoEngineFitsError
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import DeviceKind, DeviceType
@@ -166,6 +167,9 @@ def _misfits(engine: Engine, query: FetchQuery, types: Sequence[DeviceType]) -> 
     if query.toolchain:
         if not spec.target.toolchain.matches(query.toolchain):
             found.append("toolchain")
+    elif spec.target.toolchain.name in ONLY_BASELINES:
+        # What engines are compared with is handed out to whoever names it.
+        found.append("toolchain")
     elif (
         spec.target.toolchain.name in {name for name, _ in here}
         and (spec.target.toolchain.name, spec.target.toolchain.version) not in here

@@ -48,6 +48,8 @@ def needs_measuring(engine: Engine, request: JobRequest) -> bool:
 
 def _passes(run: Run, request: JobRequest) -> bool:
     assert run.accuracy is not None  # noqa: S101 - chosen by it
+    if request.verification.thresholds.lacks_figures(run.accuracy):
+        return False
     try:
         request.verification.thresholds.check(run.accuracy)
     except AccuracyError:

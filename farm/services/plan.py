@@ -56,6 +56,8 @@ class BuildRequest:
         builds: how often a cell is built, to keep the fastest engine.
         io_formats: types and formats of inputs and outputs, by name (`farm.domain.io_formats`).
         plugins: digests of plugin libraries, in the order of loading.
+        program: digest of the file with the PyTorch model behind an ONNX model; empty if there is none at hand.
+        program_format: what that file is (`farm.domain.model_formats`).
     """
 
     gpus: tuple[str, ...] = ()
@@ -74,6 +76,8 @@ class BuildRequest:
     builds: int = 1
     io_formats: Mapping[str, str] = field(default_factory=dict)
     plugins: tuple[str, ...] = ()
+    program: str = ""
+    program_format: str = ""
 
 
 @dataclass(frozen=True)
@@ -168,8 +172,9 @@ def sort_cells(transaction: Transaction, model: Model, request: BuildRequest) ->
     for slug, target, toolchain in targets:
         for precision in dict.fromkeys(request.precisions):
             needs_samples = is_calibrated(precision, model, request.calibration)
+            has_program = bool(request.program) and request.program_format in toolchain.model_formats
             reason = (
-                why_not_format(toolchain, precision, options[toolchain.id], model)
+                (not has_program and why_not_format(toolchain, precision, options[toolchain.id], model))
                 or toolchain.why_not(precision)
                 or why_not_calibrated(
                     toolchain, precision, model, request.calibration, request.calibration_algorithm
@@ -200,6 +205,7 @@ def sort_cells(transaction: Transaction, model: Model, request: BuildRequest) ->
                 kept_layers=() if precision in _ALL_FP32 else tuple(sorted(set(request.kept_layers))),
                 salt=request.salt,
                 calibration=calibration,
+                program=request.program if has_program else "",
             )
             cells.append(PlannedCell(slug, spec, target in live))
     return Plan(tuple(cells), tuple(refused), batches, tuple(notes)), tuple(unable)

@@ -84,9 +84,8 @@ def submission_progress(transaction: Transaction, submission_id: str) -> Submiss
 def progress_of(transaction: Transaction, submissions: Sequence[Submission]) -> list[SubmissionProgress]:
     """Where submissions stand now, in a handful of statements however many cells they have."""
     slugs = slugs_of(transaction)
-    live = {
-        target for worker in transaction.fleet.workers() if worker.takes_work for target in worker.targets
-    }
+    takers = [worker for worker in transaction.fleet.workers() if worker.takes_work]
+    live = {(target, device) for w in takers for target in w.targets for device in ("", w.device.uuid)}
     cells = [cell for submission in submissions for cell in submission.cells]
     job_ids = [cell.job_id for cell in cells if cell.job_id and cell.disposition is not Disposition.BUILT]
     jobs = transaction.jobs.get_all(list(dict.fromkeys(job_ids)))
@@ -104,7 +103,7 @@ def progress_of(transaction: Transaction, submissions: Sequence[Submission]) -> 
             job=job,
             attempt=attempts.get(job.id) if job else None,
             engine=engines.get(cell.spec.digest.sha256),
-            has_live_worker=cell.spec.target in live,
+            has_live_worker=(cell.spec.target, job.request.on_device if job else "") in live,
             beyond=beyond.get((submission.id, cell.position)),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from farm.domain.baselines import ONLY_BASELINES
 from farm.domain.errors import UnsupportedTargetError
 from farm.domain.suggestions import did_you_mean
 from farm.domain.targets import DeviceKind, DeviceType, Target, parse_toolchain
@@ -30,7 +31,8 @@ def resolve_targets(
 
     A word for a device is its slug (`nvidia-h200`), a whole part of it (`h200`, `l4`, `sm89`), a kind
     (`cpu`, `gpu`) or `all`. A word for a toolchain is `tensorrt`, `tensorrt@8.6` or `all`; without
-    one each device gets the newest version of every toolchain that serves it.
+    one each device gets the newest version of every toolchain that serves it. Toolchains that are there to be compared
+    with (`ONLY_BASELINES`) must be named.
 
     Raises:
         UnsupportedTargetError: a word means nothing, or no toolchain serves the device.
@@ -111,11 +113,13 @@ def _age(id_: ToolchainId) -> tuple[tuple[int, ...], str]:
 
 
 def _chosen(ids: Sequence[ToolchainId], words: Sequence[str]) -> list[ToolchainId]:
+    # What engines are compared with is measured where somebody asks for it.
+    engines = [id_ for id_ in ids if id_.name not in ONLY_BASELINES]
     if ALL in words:
-        return sorted(ids, key=lambda id_: (id_.name, _age(id_)))
+        return sorted(engines, key=lambda id_: (id_.name, _age(id_)))
     if not words:
         newest: dict[str, ToolchainId] = {}
-        for id_ in sorted(ids, key=_age):
+        for id_ in sorted(engines, key=_age):
             newest[id_.name] = id_
         return [newest[name] for name in sorted(newest)]
     chosen: list[ToolchainId] = []

@@ -69,7 +69,12 @@ def why_it_waits(transaction: Transaction, job_id: str) -> Waiting:
     workers = [w for w in transaction.fleet.workers() if w.is_live and job.target in w.targets]
     if job.state is not JobState.QUEUED:
         return Waiting(job, {}, {}, workers, [_not_waiting(transaction, job)])
-    taking = [w for w in workers if not w.drain_reason and w.device.uuid != job.avoid_device]
+    wanted = job.request.on_device
+    taking = [
+        w
+        for w in workers
+        if not w.drain_reason and w.device.uuid != job.avoid_device and wanted in ("", w.device.uuid)
+    ]
     rivals, nearest = _rivals(transaction, job, taking)
     shares = transaction.jobs.shares({job.user, *rivals.users})
     mine = shares.get(job.user, Share())
@@ -85,6 +90,8 @@ def why_it_waits(transaction: Transaction, job_id: str) -> Waiting:
     lines += _people(workers)
     if job.avoid_device:
         lines.append(f"it failed on {job.avoid_device}, so another device has the first chance at it")
+    if wanted:
+        lines.append(f"it is for {wanted} alone" + ("" if taking else ", and nobody there takes it now"))
     if any(ahead.values()) and any(len(worker.targets) > 1 for worker in taking):
         lines.append("of all targets that its worker serves:")
     lines += [f"{count} job(s) go first: {reason}" for reason, count in ahead.items() if count]

@@ -19,6 +19,7 @@ from sqlalchemy import (
     literal,
     literal_column,
     null,
+    or_,
     select,
     union_all,
     update,
@@ -45,6 +46,18 @@ def is_in(table: Any, state: str) -> ColumnElement[bool]:
     return found
 
 
+def wanted_device(table: Any) -> ColumnElement[str]:
+    """UUID of the only device that may have a job; NULL where any of its target may."""
+    wanted: ColumnElement[str] = table.c.request["on_device"].as_string()
+    return wanted
+
+
+def _may_have(table: Any) -> tuple[ColumnElement[bool], ...]:
+    """That the device which asks may have a job."""
+    wanted, here = wanted_device(table), bindparam("here", type_=jobs.c.avoid_device.type)
+    return table.c.avoid_device != here, or_(wanted.is_(None), wanted == here)
+
+
 #: The columns that tell the lanes of waiting jobs apart.
 LANE = ("device_type_id", "toolchain_id", "priority", "user_name")
 OF_ID: ColumnElement[Any] = bindparam("of_id", type_=jobs.c.id.type)
@@ -62,7 +75,7 @@ def _head_of(lane: Mapping[str, Any]) -> ColumnElement[Any]:
         .where(
             *(jobs.c[name] == value for name, value in lane.items()),
             *_is_due(jobs),
-            jobs.c.avoid_device != bindparam("here"),
+            *_may_have(jobs),
         )
         .order_by(jobs.c.created_at, jobs.c.position)
         .limit(literal_column("1"))
@@ -171,7 +184,7 @@ def lanes_query() -> Select[Any]:
             head.c.priority == lanes.c.priority,
             head.c.user_name == lanes.c.user_name,
             *_is_due(head),
-            head.c.avoid_device != bindparam("here"),
+            *_may_have(head),
         )
         .order_by(head.c.created_at, head.c.position)
         .limit(literal_column("1"))

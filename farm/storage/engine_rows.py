@@ -80,6 +80,7 @@ def run_from_row(row: Row[Any], measurements: tuple[Measurement, ...]) -> Run:
         startup=row.startup or {},
         comparison=row.comparison or {},
         suspect=row.suspect,
+        attempt_id=row.attempt_id,
         histogram=Digest(row.histogram_sha256, row.histogram_size_bytes) if row.histogram_sha256 else None,
     )
 

@@ -32,7 +32,17 @@ def dedup_sha256(spec: BuildSpec, request: JobRequest) -> str:
         ]
         # Only where asked for: jobs of before are what they were.
         parts += [name for name in ("profile", "nsys") if getattr(request.benchmark, name)]
+        parts += [{name: value} for name, value in _wishes(request).items()]
     return digest_of_json(parts).sha256
+
+
+def _wishes(request: JobRequest) -> dict[str, Any]:
+    """What a benchmark is told beyond what it measures, and was asked for."""
+    return {name: getattr(request, name) for name, usual in _USUAL.items() if getattr(request, name) != usual}
+
+
+#: Not told unless asked for: jobs of before are what they were.
+_USUAL: Mapping[str, Any] = {"on_device": "", "repeat": 1, "against": ""}
 
 
 def request_as_json(request: JobRequest) -> dict[str, Any]:
@@ -49,6 +59,7 @@ def request_as_json(request: JobRequest) -> dict[str, Any]:
         # Not there unless it was asked for: other releases know nothing of it.
         **({"rebuild_by": request.rebuild_by} if request.rebuild_by else {}),
         **({"builds": request.builds} if request.builds > 1 else {}),
+        **_wishes(request),
     }
 
 
@@ -66,6 +77,7 @@ def request_from_json(value: Mapping[str, Any]) -> JobRequest:
         priority=value.get("priority", 0),
         rebuild_by=value.get("rebuild_by", ""),
         builds=value.get("builds", 1),
+        **{name: value[name] for name in _USUAL if name in value},
     )
 
 

@@ -51,7 +51,18 @@ def estimate(path: Path, shapes: Mapping[str, Shape]) -> Estimate:
     sizes = _Sizes(graph)
     flops, uncounted = _count(graph, sizes)
     peak, open_tensors = _peak(graph, sizes, frozenset(weights))
-    return Estimate(dict(shapes), flops, sum(weights.values()), peak, uncounted, open_tensors)
+    elements = {name: math.prod(sizes.shapes[name]) for name in sizes.bytes if name not in weights}
+    largest = max(elements, key=elements.__getitem__, default="")
+    return Estimate(
+        dict(shapes),
+        flops,
+        sum(weights.values()),
+        peak,
+        uncounted,
+        open_tensors,
+        largest,
+        elements.get(largest, 0),
+    )
 
 
 class _Sizes:

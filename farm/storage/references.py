@@ -37,6 +37,8 @@ DOCUMENTS: tuple[tuple[Column[Any], tuple[str, ...] | None], ...] = (
     (models.c.files, None),
     (jobs.c.request, ("verification", "inputs_sha256")),
     (follow_ups.c.request, ("verification", "inputs_sha256")),
+    # The engine that another one is held against must be there until it has been done.
+    (jobs.c.request, ("against",)),
     (submissions.c.request, ("inputs_sha256",)),
     (runs.c.benchmark, ("inputs_sha256",)),
     (runs.c.benchmark, ("nsys_sha256",)),
@@ -47,6 +49,9 @@ DOCUMENTS: tuple[tuple[Column[Any], tuple[str, ...] | None], ...] = (
     (jobs.c.spec, ("plugins",)),
     (cells.c.spec, ("plugins",)),
     (engines.c.spec, ("plugins",)),
+    (jobs.c.spec, ("program",)),
+    (cells.c.spec, ("program",)),
+    (engines.c.spec, ("program",)),
     # The engine that a refit starts from must be there until it has been done.
     (jobs.c.spec, ("refit_of",)),
 )

@@ -200,6 +200,7 @@ class SqlAttempts:
     def _begins_to_wait(self, attempt: Attempt, due: datetime, elsewhere: bool) -> dict[str, Any]:
         """What a job that goes back into the queue waits for, and for how long at most."""
         row = self._connection.execute(select(jobs).where(jobs.c.id == attempt.job_id)).one()
+        request = request_from_json(row.request)
         others = (
             select(literal(1))
             .join_from(workers, worker_targets, worker_targets.c.worker_id == workers.c.id)
@@ -211,9 +212,11 @@ class SqlAttempts:
             )
             .limit(1)
         )
-        has_others = elsewhere and self._connection.execute(others).first() is not None
+        # No other may have what one alone is wanted for.
+        may_go = elsewhere and not request.on_device
+        has_others = may_go and self._connection.execute(others).first() is not None
         return {
-            "queue_deadline_at": queue_deadline(due, request_from_json(row.request)),
+            "queue_deadline_at": queue_deadline(due, request),
             "avoid_device": attempt.device_uuid if has_others else "",
         }
 

@@ -103,7 +103,7 @@ class SqlFiling:
         """Files what comes beside an engine that is filed by now, or was there before."""
         if filed is None:
             filed = self._give_way(job, attempt, outcome)
-        if outcome.accuracy is not None or outcome.measurements:
+        if outcome.accuracy is not None or outcome.measurements or outcome.comparison:
             self._file_run(filed, job, attempt, outcome)
         return filed
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import exists, func, literal_column, select, update
+from sqlalchemy import exists, func, literal_column, or_, select, update
 
 from farm.domain.fairness import decayed
 from farm.domain.jobs import AVOID_DEVICE_S
 from farm.domain.work import WakeUp
-from farm.storage.claim_statements import is_in
+from farm.storage.claim_statements import is_in, wanted_device
 from farm.storage.fleet_rows import target_from_row
 from farm.storage.job_rows import job_from_row
 from farm.storage.rows import database_now, failure_values, insert_once
@@ -71,6 +71,7 @@ class SqlSweeping:
             .join(device_types, device_types.c.id == idle.c.device_type_id)
             .join(toolchains, toolchains.c.id == idle.c.toolchain_id)
         )
+        takers = select(workers.c.device_uuid).where(is_live(now), ~takes_nothing())
         found = []
         for row in self._connection.execute(query).all():
             target = target_from_row(row)
@@ -81,6 +82,8 @@ class SqlSweeping:
                 jobs.c.device_type_id == row.device_type_id,
                 jobs.c.toolchain_id == row.toolchain_id,
                 jobs.c.not_before <= now,
+                # What waits for a device that nobody serves wakes none of the others, again and again.
+                or_(wanted_device(jobs).is_(None), wanted_device(jobs).in_(takers)),
             )
             # In the order of `ix_jobs_waiting`: the same ones each time, so that nobody is told anew of others in vain.
             in_order = (jobs.c.priority, jobs.c.user_name, jobs.c.created_at, jobs.c.position)

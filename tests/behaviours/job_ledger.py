@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farm.domain.accuracy import Thresholds, VerificationSpec
 from farm.domain.benchmarks import BenchmarkSpec
 from farm.domain.errors import ConflictError, InvalidRequestError, NotFoundError
 from farm.domain.jobs import AttemptState, JobState
+from farm.domain.thresholds import Thresholds
+from farm.domain.verification import VerificationSpec
 from farm.domain.work import Cell, Disposition
 from tests.behaviours.given import (
     ENDS,

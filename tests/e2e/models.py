@@ -29,6 +29,27 @@ def dense(seed: int = 0, *, batch: int | str = "N", opset: int = 17, operator: s
     return helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", opset)])
 
 
+def segmentation(seed: int = 0, *, classes: int = 3) -> ModelProto:
+    """`map = Conv(Relu(Conv(x)))`, with x of N x 1 x 8 x 8 and a score for every class and pixel."""
+    draw = np.random.default_rng(seed)
+    first, second = draw.standard_normal((8, 1, 3, 3)), draw.standard_normal((classes, 8, 3, 3))
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "first"], ["features"], name="features", pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", ["features"], ["active"], name="activate"),
+            helper.make_node("Conv", ["active", "second"], ["map"], name="classify", pads=[1, 1, 1, 1]),
+        ],
+        "segmentation",
+        [helper.make_tensor_value_info("x", FLOAT, ["N", 1, 8, 8])],
+        [helper.make_tensor_value_info("map", FLOAT, ["N", classes, 8, 8])],
+        [
+            numpy_helper.from_array(array.astype(np.float32), name)
+            for name, array in (("first", first), ("second", second))
+        ],
+    )
+    return helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 17)])
+
+
 def slow(seed: int = 0, *, size: int = 512, layers: int = 6) -> ModelProto:
     """A chain of matrix products: one inference of 512 rows takes milliseconds on any CPU."""
     weights = np.random.default_rng(seed).standard_normal((size, size)).astype(np.float32) / size**0.5

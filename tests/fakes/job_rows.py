@@ -55,6 +55,11 @@ class JobRows:
             raise AttemptSupersededError(f"attempt {attempt.number} no longer runs job {job.id}")
 
 
+def may_have(device_uuid: str, job: Job) -> bool:
+    """Whether a device may have a job."""
+    return job.avoid_device != device_uuid and job.request.on_device in ("", device_uuid)
+
+
 def queue_deadline(since: datetime, request: JobRequest) -> datetime | None:
     """Until when a job may wait."""
     limit = request.queue_timeout_s
@@ -67,7 +72,8 @@ def same_work(spec: BuildSpec, request: JobRequest) -> tuple[object, ...]:
         return (request.kind, spec.digest)
     benchmark = request.benchmark
     asked = (sorted(benchmark.batches), benchmark.profile, benchmark.nsys)
-    return (request.kind, spec.digest, *asked, request.verification.inputs_sha256)
+    wishes = (request.on_device, request.repeat, request.against)
+    return (request.kind, spec.digest, *asked, *wishes, request.verification.inputs_sha256)
 
 
 def recorded_failure(failure: Failure | None) -> Failure | None:

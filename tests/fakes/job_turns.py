@@ -12,7 +12,7 @@ from farm.domain.overview import Rivals, TargetLoad
 from farm.domain.targets import Target
 from farm.domain.work import Attempt, Job, WakeUp
 from tests.fakes.fleet_catalog import InMemoryFleetCatalog
-from tests.fakes.job_rows import JobRows
+from tests.fakes.job_rows import JobRows, may_have
 from tests.fakes.tables import AttemptRow
 
 if TYPE_CHECKING:
@@ -36,8 +36,13 @@ class JobTurns(JobRows):
             WakeUp(target, row.job.id)
             for target, count in idle.items()
             if targets is None or target in targets
-            for row in self._waiting(target)[:count]
+            for row in [row for row in self._waiting(target) if self._has_taker(row.job)][:count]
         ]
+
+    def _has_taker(self, job: Job) -> bool:
+        workers = InMemoryFleetCatalog(self._tables, self._now).workers()
+        takers = {worker.device.uuid for worker in workers if worker.is_live and not worker.drain_reason}
+        return not job.request.on_device or job.request.on_device in takers
 
     def rivals(self, job: Job, worker_id: str = "") -> Rivals:
         """Who waits for the same target as a job, or for any target of a worker."""
@@ -90,7 +95,7 @@ class JobTurns(JobRows):
         for number, (device_type, toolchain) in enumerate(targets):
             for row in self._waiting(Target(device_type, toolchain.id)):
                 job = row.job
-                if job.avoid_device != device.uuid:
+                if may_have(device.uuid, job):
                     lane = Lane(number, 0, job.request.priority, job.user, job.created_at)
                     found.setdefault((number, lane.priority, lane.user), lane)
         return in_turn(found.values(), self.shares({lane.user for lane in found.values()}))
@@ -129,7 +134,7 @@ class JobTurns(JobRows):
             for row in self._waiting(Target(device_type, toolchain.id)):
                 job = row.job
                 if (job.request.priority, job.user) == (lane.priority, lane.user) and (
-                    job.avoid_device != device.uuid
+                    may_have(device.uuid, job)
                 ):
                     return self.claim(job.id, worker_id=worker_id, device=device, lease_s=lease_s)
         return None

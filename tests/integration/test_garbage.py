@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
-from farm.domain.accuracy import VerificationSpec
 from farm.domain.errors import ConflictError, InvalidRequestError, NoEngineFitsError, NotFoundError
 from farm.domain.garbage import RetireQuery
 from farm.domain.models import ModelFile
+from farm.domain.verification import VerificationSpec
 from farm.domain.work import Cell, Disposition
 from farm.services.fetch import FetchQuery, find_engine
 from farm.services.garbage import check_grace, collect

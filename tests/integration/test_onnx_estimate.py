@@ -88,3 +88,13 @@ def test_shapes_that_follow_from_constants_are_known(tmp_path: Path) -> None:
 def test_a_shape_that_does_not_fit_is_refused(dense: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidSpecError, match="does not fit input 'x'"):
         estimate(dense, {"x": shape})
+
+
+def test_the_largest_tensor_is_named_and_a_constant_is_none(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["wide"]),
+        helper.make_node("ReduceSum", ["wide"], ["y"], keepdims=0),
+    ]
+    path = a_model(tmp_path / "wide.onnx", nodes, ["N", 2], [], w=np.ones((2, 64), np.float32))
+    found = estimate(path, {"x": (1, 2)})
+    assert (found.largest_tensor, found.largest_elements) == ("wide", 64)

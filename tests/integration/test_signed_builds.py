@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from farm.bootstrap import open_farm, open_signer, open_trusted_keys
-from farm.domain.accuracy import Thresholds, VerificationSpec
 from farm.domain.errors import ConflictError, InvalidRequestError, UntrustedEngineError
 from farm.domain.jobs import FailureClass, JobKind
+from farm.domain.thresholds import Thresholds
+from farm.domain.verification import VerificationSpec
 from farm.services.trust import check_engine
 from farm.storage.database import SqlDatabase
 from farm.storage.signing import make_signer

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from farm.domain.accuracy import Thresholds, VerificationSpec
 from farm.domain.jobs import AttemptState, FailureClass, JobKind, JobState
+from farm.domain.thresholds import Thresholds
+from farm.domain.verification import VerificationSpec
 from farm.services.cancel import cancel_submission
 from tests.fake_toolchain.harness import (
     QUICK,

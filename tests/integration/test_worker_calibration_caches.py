@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from farm.domain.accuracy import Thresholds, VerificationSpec
 from farm.domain.calibration import Calibration
 from farm.domain.calibration_caches import calibration_cache_key
 from farm.domain.digests import digest_of_bytes
 from farm.domain.jobs import JobState
+from farm.domain.thresholds import Thresholds
+from farm.domain.verification import VerificationSpec
 from tests.fake_toolchain.harness import FarmOfTest, farm_of_test, write_model
 from workers.interpreters import probe_interpreter
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm.domain.accuracy import Thresholds
 from farm.domain.benchmarks import BenchmarkSpec
 from farm.domain.jobs import Failure, FailureClass
 from farm.domain.shapes import ShapeRange
+from farm.domain.thresholds import Thresholds
 from tests.factories import a_measurement, an_accuracy
 from workers.child.build_series import BuildSeries, seconds_of_kept
 from workers.child.reference_request import (

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from farm.domain.accuracy import VerificationSpec
 from farm.domain.calibration import Calibration
 from farm.domain.errors import InvalidRequestError
 from farm.domain.models import ModelFile
 from farm.domain.shapes import ShapeRange
 from farm.domain.specs import BuildSpec
 from farm.domain.targets import DeviceKind, DeviceType, Target, ToolchainId
+from farm.domain.verification import VerificationSpec
 from farm.services.plan import BuildRequest, plan_builds
 from farm.services.submit import SubmitOrder, submit_plan
 from tests.factories import (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from farm.domain.accuracy import Thresholds, VerificationSpec
 from farm.domain.jobs import JobKind, JobState, Phase
+from farm.domain.thresholds import Thresholds
+from farm.domain.verification import VerificationSpec
 from farm.domain.work import Disposition
 from farm.services.attempts import cancel_attempt, fail_attempt, finish_attempt
 from farm.services.cancel import cancel_submission

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farm.domain.accuracy import VerificationSpec
 from farm.domain.digests import digest_of_bytes
 from farm.domain.errors import InvalidRequestError
 from farm.domain.jobs import JobKind, JobState
 from farm.domain.models import ModelFile
+from farm.domain.verification import VerificationSpec
 from farm.domain.work import Disposition
 from farm.services.attempts import finish_attempt
 from farm.services.filed_answers import needs_measuring

@@ -154,7 +154,13 @@ def _own_files(request: AttemptRequest, name: str) -> AttemptRequest:
         timing_cache_out=own(request.build.timing_cache_out),
         layers_path=own(request.build.layers_path),
     )
-    return replace(request, engine_path=engine_path, build=build, samples_path=own(request.samples_path))
+    return replace(
+        request,
+        engine_path=engine_path,
+        build=build,
+        samples_path=own(request.samples_path),
+        histogram_path=own(request.histogram_path),
+    )
 
 
 def _build(toolchain: Toolchain, contender: _Contender, told: _Told) -> None:
@@ -188,7 +194,11 @@ def _keep(kept: _Contender, request: AttemptRequest) -> BuildOutput:
     """Puts the files of the one that is kept where the request wants them."""
     assert kept.output is not None  # noqa: S101 - it was built, here or before
     own, build = kept.request, request.build
-    places = [(own.engine_path, request.engine_path), (own.samples_path, request.samples_path)]
+    places = [
+        (own.engine_path, request.engine_path),
+        (own.samples_path, request.samples_path),
+        (own.histogram_path, request.histogram_path),
+    ]
     if own.build is not None and build is not None:
         places += [
             (own.build.timing_cache_out, build.timing_cache_out),

@@ -11,10 +11,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Mapping, NamedTuple
 
-from farm.domain.accuracy import Accuracy, Thresholds
+from farm.domain.accuracy import Accuracy
 from farm.domain.benchmarks import BenchmarkSpec, Measurement
 from farm.domain.jobs import Failure
 from farm.domain.shapes import Shape, ShapeRange
+from farm.domain.thresholds import Thresholds
 from workers.child.build_series import BuildSeries
 from workers.child.reference_request import shapes_as_json, shapes_from_json
 from workers.toolchains.toolchain import BuildInput, BuildOutput, CalibrationInput
@@ -69,6 +70,7 @@ class AttemptRequest:
         chunk_values: what inputs that hold a shape are verified with, where the inputs' file has none.
         plugin_paths: plugin libraries that the engine needs to be loaded.
         io_scales: of int8 inputs and outputs of a filed engine whose model has floats there.
+        histogram_path: where to write the histogram of the outputs' errors (JSON); none if nobody wants it.
     """
 
     toolchain: str
@@ -88,6 +90,7 @@ class AttemptRequest:
     chunk_values: Mapping[str, Shape] = field(default_factory=dict)
     plugin_paths: tuple[Path, ...] = ()
     io_scales: Mapping[str, float] = field(default_factory=dict)
+    histogram_path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,7 @@ def attempt_request_as_json(request: AttemptRequest) -> dict[str, Any]:
         "chunk_values": shapes_as_json(request.chunk_values),
         "plugin_paths": [str(path) for path in request.plugin_paths],
         "io_scales": dict(request.io_scales),
+        "histogram_path": _optional_text(request.histogram_path),
     }
 
 
@@ -204,6 +208,7 @@ def attempt_request_from_json(value: Mapping[str, Any]) -> AttemptRequest:
         chunk_values=shapes_from_json(value["chunk_values"]),
         plugin_paths=tuple(map(Path, value["plugin_paths"])),
         io_scales=value["io_scales"],
+        histogram_path=_optional_path(value["histogram_path"]),
     )
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 
-from farm.domain.accuracy import Accuracy, compare
+from farm.domain.accuracy import Accuracy
+from farm.domain.accuracy_metrics import compare
 from workers.arrays import random_inputs
 from workers.conversion.graphs import inputs_of, read_graph
 from workers.toolchains.calibration_batches import batches_of, shape_of_batch
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from farm.domain.accuracy import Thresholds
+    from farm.domain.thresholds import Thresholds
     from workers.conversion.request import ConversionRequest
 
 _REFERENCE = "the model on ONNX Runtime"
@@ -46,7 +47,7 @@ def compare_conversion(request: ConversionRequest, thresholds: Thresholds) -> tu
         return f"not compared with the model: {why}", {}
     outputs = tuple(compare(name, expected[name], actual[name]) for name in expected)
     samples = max((len(array) for array in given.values() if array.ndim), default=1)
-    thresholds.check(Accuracy(outputs, samples, _REFERENCE))
+    thresholds.of_outputs.check(Accuracy(outputs, samples, _REFERENCE))
     snr_db, cosine = min(o.snr_db for o in outputs), min(o.cosine for o in outputs)
     note = f"{snr_db:.1f} dB from {_REFERENCE}, cosine {cosine:.6f}"
     return note, {

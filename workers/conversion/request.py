@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from farm.domain.accuracy import Thresholds
 from farm.domain.conversion import Conversion
 from farm.domain.shapes import ShapeRange
+from farm.domain.thresholds import Thresholds
 from workers.toolchains.toolchain import CalibrationInput
 
 if TYPE_CHECKING:

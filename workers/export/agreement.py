@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from farm.domain.accuracy import compare
+from farm.domain.accuracy_metrics import compare
 from farm.domain.error_texts import one_line
 from farm.domain.errors import AccuracyError, InvalidModelError
 from farm.domain.shapes import shape_text

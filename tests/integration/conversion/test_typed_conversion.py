@@ -10,11 +10,11 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from farm.domain.accuracy import Thresholds
 from farm.domain.calibration import ALGORITHMS
 from farm.domain.conversion import Conversion
 from farm.domain.errors import AccuracyError, BuildError, InvalidSpecError, UnsupportedTargetError
 from farm.domain.shapes import ShapeRange
+from farm.domain.thresholds import Thresholds
 from tests.integration.conversion.conftest import classifier
 from workers.conversion.convert import convert_model
 from workers.conversion.request import (

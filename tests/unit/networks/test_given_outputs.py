@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from farm.domain.accuracy import VerificationSpec
 from farm.domain.errors import InvalidSpecError
 from farm.domain.models import Tensor
+from farm.domain.verification import VerificationSpec
 from workers.arrays import check_golden, check_inputs, golden_outputs
 
 INPUTS = (Tensor("x", "float32", (-1, 8)),)

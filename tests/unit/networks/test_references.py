@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from farm.domain.accuracy import VerificationSpec
 from farm.domain.digests import digest_of_file
 from farm.domain.model_formats import NETWORK, ONNX, PT2
+from farm.domain.verification import VerificationSpec
 from tests.factories import a_build_spec, a_device, a_job_request, a_model
 from tests.fakes import InMemoryArtifactStore, InMemoryDatabase
 from workers.child_process import ChildOutcome

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from farm.domain.accuracy import VerificationSpec
 from farm.domain.filing import Engine, Run
 from farm.domain.targets import DeviceKind
+from farm.domain.verification import VerificationSpec
 from farm.services.filed_answers import needs_measuring
 from tests.factories import (
     a_build_spec,

@@ -158,6 +158,16 @@ def test_a_build_that_timed_nothing_new_leaves_the_filed_cache_alone(
     assert filed(database) == newer
 
 
+def test_a_cache_that_has_grown_is_filed_though_no_entry_is_new(
+    farm: Farm, database: InMemoryDatabase
+) -> None:
+    farm.file("of convolutions")
+    job, attempt = a_build(database)
+    loan = farm.loan(job, attempt)
+    returned = farm.build(loan, {"a part of Myelin's"}, entries_before=7, entries_after=7, hits=0)
+    assert finish(farm, job, attempt, returned, loan).merged is Merge.SWAPPED
+
+
 def test_a_cache_that_was_disowned_during_the_build_does_not_come_back(
     farm: Farm, database: InMemoryDatabase
 ) -> None:
