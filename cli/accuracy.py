@@ -42,8 +42,9 @@ def accuracy(
     precision: str | None,
     as_json: bool,
 ) -> None:
-    """Show how far the outputs of ENGINE are from its reference: a number or a digest of `farm engines`, a job, or a
-    model's name.
+    """Show how far the outputs of ENGINE are from its reference, and how its errors are spread.
+
+    ENGINE is a number or a digest of `farm engines`, a job, or a model's name.
 
     \b
     farm accuracy 12

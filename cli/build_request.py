@@ -14,7 +14,7 @@ from farm.domain.errors import InvalidSpecError
 from farm.domain.jobs import Phase
 from farm.domain.precisions import canonical_precision
 from farm.domain.suggestions import did_you_mean
-from farm.domain.thresholds import Thresholds
+from farm.domain.thresholds import LEAST, MOST, Thresholds
 from farm.services.plan import BuildRequest
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Wish:
         }
         if "plugin" in self.values:
             paths["plugin"] = tuple(str((self.folder / name).absolute()) for name in self.values["plugin"])
+        if "metric" in self.values:
+            paths["metric"] = tuple(str((self.folder / word).absolute()) for word in self.values["metric"])
         if "images" in given:
             given["images"] = {**self.values.get("images", {}), **given["images"]}
         return Wish({**self.values, **paths, **given})
@@ -134,8 +136,9 @@ class Wish:
         """
         given: Mapping[str, Any] = self.values.get("thresholds", {})
         known = Thresholds.names()
+        own = {name for name in given if self.values.get("metric") and name.startswith((LEAST, MOST))} - {*known}
         for name, value in given.items():
-            if name not in known:
+            if name not in known and name not in own:
                 raise InvalidSpecError(f"unknown threshold {name!r}", hint=did_you_mean(name, known))
             try:
                 is_number = math.isfinite(float(value))
@@ -143,8 +146,8 @@ class Wish:
                 is_number = False
             if not is_number:
                 raise InvalidSpecError(f"threshold {name} is no number: {value!r}")
-        limits: dict[str, Any] = {name: float(value) for name, value in given.items()}
-        return Thresholds(**limits)
+        limits: dict[str, Any] = {name: float(value) for name, value in given.items() if name not in own}
+        return Thresholds(**limits, metrics={name: float(given[name]) for name in sorted(own)})
 
     def deadlines(self) -> dict[str, int]:
         """Seconds that an attempt (under `attempt`) and its phases may take, as far as anybody said.

@@ -106,7 +106,7 @@ def _submit(farm: Farm, *, as_json: bool) -> Submission:
         request = BuildRequest(precisions=("fp32", "tf32", "fp16"), batches=BATCHES, skip_unsupported=True)
         plan = plan_builds(transaction, model, request)
     job = JobRequest(
-        benchmark=BenchmarkSpec(warmup_ms=100, duration_ms=300),
+        benchmark=BenchmarkSpec(warmup_ms=100, duration_ms=200),
         verification=VerificationSpec(inputs_sha256=inputs.sha256),
     )
     submission = submit_plan(

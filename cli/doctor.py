@@ -13,6 +13,7 @@ import click
 from cli.context import json_option, settings_of
 from cli.render import show_json, show_line, size
 from farm.credentials import redacted
+from farm.domain.baselines import ONLY_BASELINES
 from farm.domain.errors import FarmError
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def doctor(ctx: click.Context, pythons: tuple[Path, ...], as_json: bool) -> None
         lambda: _broker(settings),
         lambda: _workers(settings),
         lambda: _devices(),
+        lambda: _locks(settings),
         lambda: _toolchains(pythons),
     ]
     found = [finding for check in checks for finding in check()]
@@ -240,6 +242,26 @@ def _devices() -> list[Finding]:
     return findings
 
 
+def _locks(settings: Settings) -> list[Finding]:
+    from workers.device_lock import is_containers_own
+    from workers.devices import DeviceLock, describe_cpu, discover_gpus
+
+    try:
+        DeviceLock(describe_cpu().uuid, folder=settings.locks).check()
+    except FarmError as error:
+        return _broken("device locks", error)
+    if discover_gpus().devices and is_containers_own(settings.locks):
+        return [
+            Finding(
+                "device locks",
+                "warning",
+                f"{settings.locks} is this container's own, so nobody outside sees who holds a device",
+                "Mount one folder of the host into every container that uses its devices, and name it: FARM_LOCKS.",
+            )
+        ]
+    return [Finding("device locks", "ok", f"{settings.locks}, to be the same for everybody on this host")]
+
+
 def _toolchains(pythons: tuple[Path, ...]) -> list[Finding]:
     import tempfile
 
@@ -257,6 +279,9 @@ def _toolchains(pythons: tuple[Path, ...]) -> list[Finding]:
             precisions = ", ".join(toolchain.supported_precisions)
             findings.append(Finding("toolchain", "ok", f"{toolchain.id} ({precisions}) in {where}"))
         for name, reason in interpreter.missing.items():
+            if name in ONLY_BASELINES:
+                # Nobody misses what engines are only compared with.
+                continue
             hint = (
                 "Needed on a GPU host only: --toolchain-python names an interpreter that has it."
                 if name in _ON_GPU_HOSTS

@@ -65,11 +65,37 @@ def find_engine(
         InvalidRequestError: several are meant; the message lists them.
     """
     slugs = slugs_of(transaction)
+    return _only(*_meant(transaction, word, gpu, toolchain, precision), slugs)
+
+
+def find_engines(
+    transaction: Transaction,
+    word: str,
+    gpu: str | None = None,
+    toolchain: str | None = None,
+    precision: str | None = None,
+) -> list[NamedEngine]:
+    """Every engine that is meant: the one of a number, a digest or a job, or those of a model that pass.
+
+    Raises:
+        NotFoundError: nothing of that name is filed, or no engine for that target.
+    """
+    slugs = slugs_of(transaction)
+    label, known, fitting = _meant(transaction, word, gpu, toolchain, precision)
+    if not fitting:
+        _only(label, known, fitting, slugs)
+    return [NamedEngine(engine, label, slugs[engine.spec.target.device_type]) for engine in fitting]
+
+
+def _meant(
+    transaction: Transaction, word: str, gpu: str | None, toolchain: str | None, precision: str | None
+) -> tuple[str, Sequence[Engine], Sequence[Engine]]:
+    """What the model is called, all its engines, and those that are meant."""
     if word.startswith("j-"):
-        return _named(transaction, _of_job(transaction, word), slugs)
+        return _alone(transaction, _of_job(transaction, word))
     if re.fullmatch(r"\d{1,9}|[0-9a-fA-F]{8,64}", word):
         try:
-            return _named(transaction, transaction.engines.get(transaction.garbage.engine_id(word)), slugs)
+            return _alone(transaction, transaction.engines.get(transaction.garbage.engine_id(word)))
         except NotFoundError:
             # A model may be called so, or its digest be meant.
             if word.isdecimal() and not any(name.name == word for name in transaction.models.names()):
@@ -80,7 +106,7 @@ def find_engine(
         raise NotFoundError(f"no engine, job or model {word!r} is filed", hint=error.hint) from error
     wanted = read_filter(transaction, gpu, toolchain, precision)
     known = transaction.engines.engines(model_sha256=name.model_sha256)
-    return _only(str(name), known, [e for e in known if wanted.passes(e)], slugs)
+    return str(name), known, [e for e in known if wanted.passes(e)]
 
 
 def _of_job(transaction: Transaction, word: str) -> Engine:
@@ -123,6 +149,5 @@ def _listed(engines: Sequence[NamedEngine]) -> str:
     return ", ".join([*lines, *more])
 
 
-def _named(transaction: Transaction, engine: Engine, slugs: Mapping[DeviceType, str]) -> NamedEngine:
-    model = model_label(newest_names(transaction), engine.spec.model_sha256)
-    return NamedEngine(engine, model, slugs[engine.spec.target.device_type])
+def _alone(transaction: Transaction, engine: Engine) -> tuple[str, Sequence[Engine], Sequence[Engine]]:
+    return model_label(newest_names(transaction), engine.spec.model_sha256), [engine], [engine]

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.build_spread import spread_text
+from cli.common_columns import without_common
 from cli.context import json_option, opened
 from cli.engine_remarks import remarks
-from cli.render import show_json, show_table, size
+from cli.render import show_json, show_line, show_note, show_table, size
+from cli.report_cells import TAINTED
 from cli.tables import ENGINE_COLUMNS, engine_as_json, engine_rows
 from farm.domain.precisions import PRECISIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from farm.domain.filing import Engine
     from farm.domain.targets import DeviceType
@@ -61,11 +63,13 @@ def engines(
             [{"model": n.name, "version": n.version, **engine_as_json(engine, slugs)} for n, engine in found]
         )
         return
+    shared = _shared(engine for _, engine in found)
     rows = []
     for name, engine in found:
         own = engine_rows(engine, slugs)
         label = str(name)
-        number, remark = str(engine.id), _remark(engine)
+        number = str(engine.id)
+        remark = ", ".join(word for word in _remarks(engine) if word not in shared)
         rows += [
             [label, number, *row, remark] if position == 0 else ["", "", *row, ""]
             for position, row in enumerate(own)
@@ -78,13 +82,24 @@ def engines(
     columns = ["model", "engine>", *ENGINE_COLUMNS, ""]
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
+    said, columns, rows = without_common(columns, rows, ("device type", "toolchain", "method"))
+    if said or shared:
+        show_line(", ".join(filter(None, [said or "all:", *shared])).replace(":,", ":", 1))
     show_table(columns, rows, empty=empty)
+    if any(TAINTED in str(cell) for row in rows for cell in row):
+        show_note(f"{TAINTED} tainted, and nothing better is known: `farm history MODEL --tainted` says why.")
 
 
-def _remark(engine: Engine) -> str:
+def _remarks(engine: Engine) -> list[str]:
     """What tells an engine from another one of the same model, target and precision."""
     words = [*remarks(engine.spec), *filter(None, [spread_text(engine)])]
-    return ", ".join(words + ["pinned"] * (engine.pinned_at is not None))
+    return words + ["pinned"] * (engine.pinned_at is not None)
+
+
+def _shared(engines_: Iterable[Engine]) -> list[str]:
+    """What all of several engines have in common, which is said once."""
+    words = [_remarks(engine) for engine in engines_]
+    return [word for word in words[0] if all(word in own for own in words)] if len(words) > 1 else []
 
 
 def _order(name: ModelName, engine: Engine, slugs: Mapping[DeviceType, str]) -> tuple[object, ...]:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.common_columns import without_common
 from cli.context import json_option, opened
-from cli.render import decibel, ms, per_second, show_json, show_table
-from farm.domain.errors import InvalidRequestError
+from cli.interval_text import interval_text
+from cli.moments import begin_of
+from cli.render import decibel, ms, per_second, show_json, show_line, show_table
+from cli.report_cells import marked
+from farm.domain.report import Figure
 
 if TYPE_CHECKING:
     from farm.domain.filing import HistoryEntry
 
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_COLUMNS = (
+    "measured", "version>", "device type", "toolchain", "driver", "precision", "batch>", "method", "median ms>",
+    "± %>", "p99 ms>", "latency ms>", "per second>", "SNR>", "taints",
+)  # fmt: skip
+_MAY_GO = ("version", "device type", "toolchain", "driver", "method", "taints")
 
 
 @click.command(short_help="Show a model's measurements in time.")
@@ -25,7 +31,7 @@ _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 @click.option("--precision", help="Only of this precision.")
 @click.option("--batch", type=click.IntRange(1), help="Only of this batch size.")
 @click.option("--since", help="30d, 12h, 4w, or a date such as 2026-11-01.")
-@click.option("--tainted", is_flag=True, help="Also runs that something disturbed.")
+@click.option("--tainted", is_flag=True, help="Also what something disturbed, with the reason.")
 @json_option
 @click.pass_context
 def history(
@@ -51,7 +57,7 @@ def history(
         name = transaction.models.named(model)
         slugs = slugs_of(transaction)
         wanted = read_filter(transaction, gpu, toolchain, precision)
-        begin = _begin(since, transaction.now()) if since else None
+        begin = begin_of(since, transaction.now()) if since else None
         entries = transaction.engines.history(name=name.name, since=begin, include_tainted=tainted)
     found = [
         entry
@@ -63,60 +69,35 @@ def history(
     if as_json:
         show_json([_as_json(entry, slugs[entry.engine.spec.target.device_type]) for entry in found])
         return
-    show_table(
-        [
-            "measured",
-            "version>",
-            "device type",
-            "toolchain",
-            "driver",
-            "precision",
-            "batch>",
-            "method",
-            "median ms>",
-            "p99 ms>",
-            "latency ms>",
-            "per second>",
-            "SNR>",
-        ],
-        [
-            (
-                entry.run.started_at,
-                entry.model_version,
-                slugs[entry.engine.spec.target.device_type],
-                str(entry.engine.spec.target.toolchain),
-                entry.run.driver_version,
-                entry.engine.spec.precision,
-                entry.measurement.batch,
-                str(entry.measurement.method),
-                ms(entry.measurement.compute.median_ms),
-                ms(entry.measurement.compute.p99_ms),
-                ms(entry.measurement.latency.median_ms),
-                per_second(entry.measurement.throughput_per_s),
-                decibel(entry.run.accuracy.worst.snr_db) if entry.run.accuracy else None,
-            )
-            for entry in found
-        ],
-        empty=f"No measurement of {name.name} matches.",
+    said, columns, rows = without_common(
+        _COLUMNS, [_row(entry, slugs[entry.engine.spec.target.device_type]) for entry in found], _MAY_GO
     )
+    if said:
+        show_line(said)
+    show_table(columns, rows, empty=f"No measurement of {name.name} matches.")
 
 
-def _begin(since: str, now: datetime) -> datetime:
-    """The moment that `--since` means.
-
-    Raises:
-        InvalidRequestError: it means none.
-    """
-    found = re.fullmatch(r"(\d+)([hdw])", since.strip())
-    try:
-        if found:
-            return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
-        moment = datetime.fromisoformat(since)
-        return moment if moment.tzinfo else moment.astimezone()
-    except (ValueError, OverflowError):
-        raise InvalidRequestError(
-            f"not a time: --since {since}", hint="Write 30d, 12h, 4w, or a date such as 2026-11-01."
-        ) from None
+def _row(entry: HistoryEntry, slug: str) -> list[Any]:
+    engine, run, measurement = entry.engine, entry.run, entry.measurement
+    figure = Figure(run, measurement)
+    return [
+        run.started_at,
+        entry.model_version,
+        slug,
+        str(engine.spec.target.toolchain),
+        run.driver_version,
+        engine.spec.precision,
+        measurement.batch,
+        str(measurement.method),
+        marked(ms(measurement.compute.median_ms), figure),
+        interval_text(measurement),
+        ms(measurement.compute.p99_ms),
+        # Without transfers there is no such thing as a latency with them.
+        ms(measurement.latency.median_ms if measurement.transfers else None),
+        per_second(measurement.throughput_per_s),
+        decibel(run.accuracy.worst.snr_db) if run.accuracy else None,
+        "; ".join(figure.taints) or None,
+    ]
 
 
 def _as_json(entry: HistoryEntry, slug: str) -> dict[str, object]:

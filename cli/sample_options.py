@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from cli.benchmark_options import benchmark_options
 from cli.render import show_note
 from cli.shape_options import as_profiles
 from farm.domain.calibration import ALGORITHMS
@@ -72,11 +73,7 @@ _CALIBRATION = (
     click.option("--calibration-batch", type=int, help="Samples that go in at once. [default: 1]"),
     click.option("--calibration-samples", type=int, help="At most so many of them. [default: all]"),
 )
-_MEASURING = (
-    click.option("--seed", type=int, help="Of the random inputs, where none are given. [default: 0]"),
-    click.option("--warmup-ms", type=int, help="How long to run before counting. [default: 200]"),
-    click.option("--duration-ms", type=int, help="How long to count at each batch size. [default: 1000]"),
-)
+_SEED = (click.option("--seed", type=int, help="Of the random inputs, where none are given. [default: 0]"),)
 
 
 def image_options(command: Command) -> Command:
@@ -96,7 +93,7 @@ def calibration_options(command: Command) -> Command:
 
 def measuring_options(command: Command) -> Command:
     """Gives a command the options of random inputs and of timing."""
-    return _with(_MEASURING, command)
+    return _with(_SEED, benchmark_options(command))
 
 
 def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:

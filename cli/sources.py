@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.baseline_options import PROGRAM, program_name
 from cli.context import opened, settings_of
 from cli.first_look import know_this_machine
 from cli.networks import place_of_function
 from cli.render import show_note
+from farm.domain.baselines import TORCH
 from farm.domain.errors import InvalidSpecError
 from farm.domain.suggestions import did_you_mean
 
@@ -29,8 +31,8 @@ _OWN = ("dynamic", "opset", "exporter")
 #: What it shares with networks that a function defines: an exported model has no use for them any more.
 _SHARED = ("weights", "declared_inputs", "declared_outputs")
 _EXPORTERS = ("dynamo", "legacy")
-#: Takes a `.pt2` program as it is.
-_DIRECT = "torch-tensorrt"
+#: Take a `.pt2` program as it is.
+_DIRECT = ("torch-tensorrt", *TORCH)
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,6 +79,7 @@ def with_exported_model(ctx: click.Context, wish: Wish) -> Wish:
         AccuracyError: the exported model computes something else.
     """
     source = _source(wish)
+    kept = program_name(wish, source)
     if source is None:
         for key in _OWN:
             if wish.values.get(key):
@@ -113,6 +116,7 @@ def with_exported_model(ctx: click.Context, wish: Wish) -> Wish:
             exporter=exporter,
             output_names=tuple(wish.values.get("declared_outputs", ())),
             weights=Path(wish.values["weights"]) if wish.values.get("weights") else None,
+            program_path=folder / kept if kept else None,
         ),
         show_note,
     )
@@ -121,8 +125,10 @@ def with_exported_model(ctx: click.Context, wish: Wish) -> Wish:
     show_note(f"exported and compared with PyTorch: {worst_line(exported.comparisons)}")
     for note in exported.notes:
         show_note(f"note: {note}")
-    kept = {key: value for key, value in wish.values.items() if key not in (*_OWN, *_SHARED)}
-    return replace(wish, values={**kept, "model": str(exported.path)})
+    values = {key: value for key, value in wish.values.items() if key not in (*_OWN, *_SHARED)}
+    if kept:
+        values[PROGRAM] = str(folder / kept)
+    return replace(wish, values={**values, "model": str(exported.path)})
 
 
 def opset_limit(descriptions: Sequence[ToolchainDescription]) -> tuple[int, str]:
@@ -144,7 +150,7 @@ def _source(wish: Wish) -> Source | None:
         return None
     if source.kind is SourceKind.PROGRAM:
         toolchains = wish.values.get("toolchain", ())
-        is_direct = bool(toolchains) and all(word.partition("@")[0] == _DIRECT for word in toolchains)
+        is_direct = bool(toolchains) and all(word.partition("@")[0] in _DIRECT for word in toolchains)
         return None if is_direct else source
     place = place_of_function(path)
     if source.kind is SourceKind.FACTORY and place and place[0].is_file() and defines_network(*place):

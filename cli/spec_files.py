@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from cli.benchmark_options import BENCHMARK_WORDS, STREAMS
 from cli.build_request import ATTEMPT, Wish, is_path, whole_number
 from cli.shape_options import SHAPE_KEYS, shapes_for_file, shapes_from_file
 from farm.domain.error_texts import one_line
@@ -20,12 +21,14 @@ _LISTS = (
     "toolchain",
     "precision",
     "batch",
+    "baseline",
     "declared_inputs",
     "declared_outputs",
     "dynamic",
     "keep_fp32",
+    STREAMS,
 )
-_MAPPINGS = ("set", "tags", "thresholds", "deadline", "images")
+_MAPPINGS = ("set", "tags", "thresholds", "deadline", "images", "input_range")
 _WORDS = (
     "model",
     "weights",
@@ -39,13 +42,13 @@ _WORDS = (
     "deadline_s",
     "queue_timeout",
     "priority",
-    "warmup_ms",
-    "duration_ms",
+    *BENCHMARK_WORDS,
     "calibration",
     "calibration_algorithm",
     "calibration_batch",
     "calibration_samples",
     "labels",
+    "reference",
     "skip_broken_images",
     "builds",
 )
@@ -104,7 +107,7 @@ def write_wish(wish: Wish, path: Path) -> None:
         if key in SHAPE_KEYS:
             value = shapes_for_file(key, value, path.absolute().parent)
         elif key in _LISTS:
-            value = [whole_number(item, key) if key == "batch" else item for item in value]
+            value = [whole_number(item, key) if key in ("batch", STREAMS) else item for item in value]
         elif key in _MAPPINGS:
             value = dict(value)
         elif is_path(key, value):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from cli.baseline_options import baselines_of, keep_program, program_of
+from cli.benchmark_options import benchmark_as_wish, benchmark_of
 from cli.context import flattened, opened, settings_of
 from cli.first_look import know_this_machine
 from cli.freezing import freeze
@@ -16,6 +18,7 @@ from cli.sample_options import make_samples, samples_as_wish
 from cli.shape_options import inputs_with_ranges, keep_plugins, plugin_paths, shapes_as_wish
 from cli.sources import sources_as_wish, with_exported_model
 from cli.tensor_limits import without_large_tensors
+from cli.verification_options import verification_as_wish, verification_of
 from cli.verification_samples import first_samples
 from farm.domain.calibration import RANDOM
 from farm.domain.digests import digest_of_file
@@ -51,6 +54,7 @@ class Prepared:
     graph: Path | None = None
     plugins: tuple[Path, ...] = ()
     made_samples: Mapping[str, Any] = field(default_factory=dict)
+    program: Path | None = None
 
 
 class _Said(dict[str, Any]):
@@ -73,6 +77,7 @@ def options_as_wish(options: dict[str, Any]) -> dict[str, Any]:
         "toolchain": flattened(given["toolchains"]),
         "precision": flattened(given["precisions"]),
         "batch": flattened(given["batches"]),
+        "baseline": flattened(given["baselines"] or ()),
         "keep_fp32": flattened(given["keep_fp32"] or ()),
         "set": dict(given["options"]),
         "inputs": str(given["inputs"].absolute()) if given["inputs"] else None,
@@ -84,8 +89,6 @@ def options_as_wish(options: dict[str, Any]) -> dict[str, Any]:
         "tags": dict(given["tags"] or ()),
         "salt": given["salt"],
         "seed": given["seed"],
-        "warmup_ms": given["warmup_ms"],
-        "duration_ms": given["duration_ms"],
         "builds": given["builds"],
         # For this once: a spec file that asks for it would build anew each time.
         "rebuild": given["rebuild"] or None,
@@ -94,6 +97,8 @@ def options_as_wish(options: dict[str, Any]) -> dict[str, Any]:
         **shapes_as_wish(given),
         **samples_as_wish(given),
         **limits_as_wish(given),
+        **verification_as_wish(given),
+        **benchmark_as_wish(given),
     }
     return values
 
@@ -109,6 +114,7 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
     Raises:
         FarmError: something in it is wrong; nothing was queued.
     """
+    from farm.services.baselines import engine_options, with_baselines
     from farm.services.plan import plan_builds
     from farm.services.refits import with_refits
     from farm.storage.model_cache import ModelCache
@@ -122,17 +128,22 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
     held = inputs_with_ranges(wish.values)
     has_outputs = inputs is not None and "inputs" in made.ready and _check_inputs(inputs, model, held)
     job = _job_request(wish, settings_of(ctx).user)
-    job = replace(job, verification=replace(job.verification, has_outputs=has_outputs))
+    verification = verification_of(wish, model, graph or path)
+    job = replace(job, verification=replace(verification, has_outputs=has_outputs))
     if samples is not None and "calibration" in made.ready:
         _check_inputs(samples, model, held)
     calibration = wish.calibration(digest_of_file(samples) if samples is not None else None)
+    program, sha256, format_ = program_of(wish.values)
     build = wish.build_request(calibration, skip_unsupported=skip_unsupported)
     farm = opened(ctx, create=settings_of(ctx).is_embedded)
     know_this_machine(farm)
     with farm.database.reading() as transaction:
-        plan = plan_builds(transaction, model, build)
+        plan = plan_builds(transaction, model, replace(build, options=engine_options(build.options)))
         if wish.values.get("refit"):
             plan = with_refits(transaction, model, plan)
+        if baselines := baselines_of(wish):
+            asked = replace(build, program=sha256, program_format=format_)
+            plan = with_baselines(transaction, model, asked, plan, baselines)
     plan = without_large_tensors(path, model, plan, skip_unsupported=skip_unsupported)
     plan = replace(plan, notes=(*filter(None, [frozen]), *plan.notes))
     if samples is not None and not any(cell.spec.calibration for cell in plan.cells):
@@ -153,24 +164,17 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
         graph,
         plugin_paths(wish.values),
         made.record,
+        program,
     )
 
 
 def _job_request(wish: Wish, user: str) -> JobRequest:
-    from farm.domain.benchmarks import BenchmarkSpec
-    from farm.domain.verification import VerificationSpec
     from farm.domain.work import JobRequest
 
-    timing = BenchmarkSpec()
     request = JobRequest(
-        benchmark=BenchmarkSpec(
-            warmup_ms=wish.number("warmup_ms", timing.warmup_ms),
-            duration_ms=wish.number("duration_ms", timing.duration_ms),
-        ),
-        verification=VerificationSpec(seed=wish.seed(), thresholds=wish.thresholds()),
-    )
-    request = replace(
-        request, builds=wish.number("builds", 1), rebuild_by=user if wish.values.get("rebuild") else ""
+        benchmark=benchmark_of(wish),
+        builds=wish.number("builds", 1),
+        rebuild_by=user if wish.values.get("rebuild") else "",
     )
     return with_limits(request, wish)
 
@@ -203,6 +207,8 @@ def file_submission(request: Prepared, *, as_json: bool) -> Submission:
     keep_model(farm.store, request.model, request.folder, tell, graph=request.graph)
     if request.plugins:
         keep_plugins(farm.database, farm.store, request.plugins, request.plan.cells[0].spec.plugins)
+    if request.program is not None:
+        keep_program(farm, request.program)
     if request.samples is not None:
         digest = farm.store.put_file(request.samples)
         if digest.sha256 not in {

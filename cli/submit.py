@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cli.baseline_options import baseline_option
 from cli.context import CommaSeparated, Pairs, json_option
 from cli.limits import limit_options
 from cli.networks import network_options
@@ -18,6 +19,7 @@ from cli.sources import source_options
 from cli.submission import announce, file_submission, options_as_wish, prepare
 from cli.submission_view import show_filed, show_plan, warn_without_worker
 from cli.target_options import toolchain_option
+from cli.verification_options import verification_options
 from farm.domain.precisions import PRECISIONS
 
 
@@ -58,6 +60,7 @@ from farm.domain.precisions import PRECISIONS
     type=CommaSeparated(),
     help="Batch sizes to measure; without shapes they make the profile.",
 )
+@baseline_option
 @click.option(
     "--keep-fp32",
     "keep_fp32",
@@ -90,6 +93,7 @@ from farm.domain.precisions import PRECISIONS
 @calibration_options
 @sample_options
 @measuring_options
+@verification_options
 @click.option("--salt", help="Any text: another one builds the same cells anew.")
 @click.option(
     "--rebuild",
@@ -133,6 +137,7 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     farm submit --gpu h200 --trtexec "--onnx=m.onnx --fp16 --shapes=x:8x3x224x224 --builderOptimizationLevel=4"
     farm submit lenet.py:build --weights lenet.npz --input data:Nx1x28x28 --batch 1,8 --toolchain tensorrt
     farm submit resnet50.onnx --gpu h200 --precision fp16 --batch 1,8 --builds 3 --keep fastest
+    farm submit nets:resnet --input 1x3x224x224 --dynamic batch --gpu h200 --baseline torch,torch-amp,torch-compile
     """
     from cli.build_request import Wish
     from cli.spec_files import read_wish, write_wish

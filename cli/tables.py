@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cli.accuracy_cells import accuracy_cells
 from cli.build_spread import spread_text
-from cli.render import NONE, decibel, ms, per_second, percent, seconds, size
+from cli.interval_text import interval_text
+from cli.render import NONE, ms, per_second, seconds, size
+from cli.report_cells import TAINTED
 from farm.domain.jobs import JobState
 
 if TYPE_CHECKING:
@@ -24,8 +27,10 @@ ENGINE_COLUMNS = (
     "build>",
     "batch>",
     "median ms>",
+    "± %>",
     "p99 ms>",
     "per second>",
+    "method",
     "SNR>",
     "cosine>",
     "top-1>",
@@ -40,7 +45,7 @@ def engine_rows(engine: Engine, slugs: Mapping[DeviceType, str]) -> list[list[An
     accuracy = _accuracy_cells(run, engine)
     measurements = preferred_measurements(engine)
     if not measurements:
-        return [[*head, *facts, NONE, NONE, NONE, NONE, *accuracy]]
+        return [[*head, *facts, *[NONE] * 6, *accuracy]]
     rows = []
     for position, measurement in enumerate(measurements):
         first = position == 0
@@ -49,9 +54,11 @@ def engine_rows(engine: Engine, slugs: Mapping[DeviceType, str]) -> list[list[An
                 *(head if first else ["", "", ""]),
                 *(facts if first else ["", ""]),
                 measurement.batch,
-                ms(measurement.compute.median_ms),
+                _marked(ms(measurement.compute.median_ms), measurement, run),
+                interval_text(measurement),
                 ms(measurement.compute.p99_ms),
                 per_second(measurement.throughput_per_s),
+                str(measurement.method),
                 *(accuracy if first else ["", "", ""]),
             ]
         )
@@ -59,11 +66,11 @@ def engine_rows(engine: Engine, slugs: Mapping[DeviceType, str]) -> list[list[An
 
 
 def preferred_measurements(engine: Engine) -> list[Measurement]:
-    """One per shape: the one from a CUDA graph where there is one, since it is steadier."""
+    """One per shape: the first by `Method.rank`, such as one from a CUDA graph, since that is steadier."""
     best: dict[tuple[int, str], Measurement] = {}
     for measurement in engine.measurements:
         key = (measurement.batch, str(sorted(measurement.shapes.items())))
-        if key not in best or measurement.graph:
+        if key not in best or measurement.method.rank > best[key].method.rank:
             best[key] = measurement
     return sorted(best.values(), key=lambda m: m.batch)
 
@@ -176,12 +183,10 @@ def describe_state(cell: CellProgress) -> str:
 def _accuracy_cells(run: Run | None, engine: Engine) -> Sequence[str]:
     if run is None or run.accuracy is None:
         return ["unverified" if not engine.is_verified else NONE, NONE, NONE]
-    worst = run.accuracy.worst
-    if run.accuracy.label_top1 is not None:
-        top1 = percent(run.accuracy.label_top1)
-    elif worst.top1_agreement is not None:
-        # Without labels nobody knows what is right, only how often the reference says the same.
-        top1 = f"agrees {percent(worst.top1_agreement)}"
-    else:
-        top1 = NONE
-    return [decibel(worst.snr_db), f"{worst.cosine:.6f}", top1]
+    return accuracy_cells(run.accuracy)
+
+
+def _marked(text: str, measurement: Measurement, latest: Run | None) -> str:
+    """The text of a figure, with a mark if something disturbed it: itself, or all runs of the engine."""
+    is_clean = not measurement.taints and (latest is None or latest.is_clean)
+    return text if is_clean else f"{text} {TAINTED}"

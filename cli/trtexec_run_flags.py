@@ -5,9 +5,9 @@ from __future__ import annotations
 from cli import trtexec_values as values
 from cli.trtexec_flag import Flag, needless, refused, taken
 
-_ONE = "the farm measures one inference at a time, so that figures compare"
-_APART = "the farm times transfers apart from the computation, in every run"
-_GRAPH = "the farm measures with a CUDA graph and without, in every run"
+_ONE = "the farm starts the next inference without a pause, so that figures compare"
+_APART = "the farm measures with transfers and without, and times them apart, in every run; --method has one alone"
+_GRAPH = "the farm measures with a CUDA graph and without, in every run; --method has one alone"
 _EVENTS = "the farm times by CUDA events, whichever way the host waits"
 _ACCURACY = "the farm compares every engine with ONNX Runtime on the CPU; limits are --threshold min_cosine=… and its like"
 _TENSORS = "the farm marks no tensors inside the engine; compare outputs with --threshold"
@@ -25,18 +25,14 @@ RUN_FLAGS: dict[str, Flag] = dict(
             values.run_shapes,
         ),
         refused("--loadInputs", "pack the arrays into one file by input: --inputs samples.npz"),
-        needless(
-            "--iterations",
-            "the farm counts 20 iterations at least, and until --duration is over",
-            only=tuple(str(count) for count in range(21)),
-        ),
+        taken("--iterations", "`min_iterations` of a spec file", values.iterations),
         taken("--warmUp", "`--warmup-ms`", values.milliseconds("warmup_ms", 1)),
         taken("--duration", "`--duration-ms`, from seconds", values.milliseconds("duration_ms", 1000)),
         needless("--sleepTime", _ONE, only=("0",)),
         needless("--idleTime", _ONE, only=("0",), releases="8.5 to 11.1"),
-        needless("--infStreams", _ONE, only=("1",), releases="8.6 to 11.1"),
-        needless("--streams", _ONE, only=("1",), releases="8.5 to 10"),
-        needless("--threads", _ONE),
+        taken("--infStreams", "`--streams`", values.streams, releases="8.6 to 11.1"),
+        taken("--streams", "`--streams`", values.streams, releases="8.5 to 10"),
+        needless("--threads", "one thread of the farm keeps all streams busy"),
         needless("--exposeDMA", _APART),
         needless("--noDataTransfers", _APART),
         needless("--includeDataTransfers", _APART, releases="11"),
@@ -52,11 +48,11 @@ RUN_FLAGS: dict[str, Flag] = dict(
             releases="8.6 to 11.1",
         ),
         needless("--buildOnly", "as --skipInference", releases="8.5, 8.6"),
-        refused("--timeDeserialize", "the farm does not time loading", value=False),
+        needless("--timeDeserialize", "every run times deserialising, the context and the first inference"),
         refused("--timeRefit", "the farm does not time refitting", value=False),
         needless(
             "--persistentCacheRatio",
-            "the farm leaves the L2 cache as it is",
+            "the farm sets none of the L2 cache aside; --flush-l2 empties it before each iteration",
             only=("0", "0.0"),
             releases="8.6 to 11.1",
         ),

@@ -67,6 +67,16 @@ def each(name: str) -> Translate:
     return translate
 
 
+def iterations(draft: Draft, value: str) -> None:
+    """`--iterations=100`: at least; the farm counts 20 in any case."""
+    draft.document["min_iterations"] = max(_count(value), 20)
+
+
+def streams(draft: Draft, value: str) -> None:
+    """`--infStreams=4`, and `--streams=4` as it was called before."""
+    draft.document["streams"] = [_count(value)]
+
+
 def precision(word: str) -> Translate:
     """A precision flag; several make a set."""
 
@@ -237,6 +247,12 @@ def _signed(value: str) -> list[str]:
     if not parts or any(part[0] not in "+-" for part in parts):
         raise InvalidSpecError("each word begins with + or -")
     return parts
+
+
+def _count(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) < 1:
+        raise InvalidSpecError(f"{value!r} is no number from 1 on")
+    return int(value)
 
 
 def _bytes(value: str) -> int:

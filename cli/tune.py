@@ -15,7 +15,7 @@ from cli.sample_options import calibration_options, measuring_options, sample_op
 from cli.shape_options import shape_options
 from cli.submission import options_as_wish, prepare
 from cli.target_options import toolchain_option
-from farm.domain.errors import InvalidSpecError, NoEngineFitsError
+from farm.domain.errors import InvalidSpecError, NoEngineFitsError, UnsupportedTargetError
 from farm.domain.precisions import PRECISIONS, canonical_precision
 
 if TYPE_CHECKING:
@@ -131,7 +131,30 @@ def _prepared(ctx: click.Context, demand: Demand, given: dict[str, Any]) -> Prep
             f"engines are tuned for one device type, and these are {len(slugs)}: {', '.join(slugs[:5])}",
             hint=f"Name one: --gpu {slugs[0]}.",
         )
+    _require_device(request)
     return request
+
+
+def _require_device(request: Prepared) -> None:
+    """Refuses what could be built and not measured.
+
+    Raises:
+        UnsupportedTargetError: the farm knows no device of the type.
+    """
+    wanted = {cell.spec.target.device_type for cell in request.plan.cells}
+    with request.farm.database.reading() as transaction:
+        known = {device.device_type for device in transaction.fleet.devices()}
+    if request.farm.settings.is_embedded and not wanted & known:
+        # Its first worker is still to come, on this machine.
+        from workers.devices import discover_devices
+
+        known |= {device.device_type for device in discover_devices()}
+    if wanted and not wanted & known:
+        slug = request.plan.cells[0].slug
+        raise UnsupportedTargetError(
+            f"no worker has a {slug}: engines for it can be built here and not measured, so nothing can be tuned",
+            hint=f"Start a worker on one, or build without figures: farm submit … --gpu {slug}",
+        )
 
 
 def _show(request: Prepared, tuning: Tuning, demand: Demand, best: Trial | None) -> None:

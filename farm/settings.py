@@ -24,6 +24,7 @@
 | `FARM_CHILD_CPU_S`  | CPU seconds of one process of a child          | the deadline for every core |
 | `FARM_CHILD_ENV`    | more variables that a child gets, by their names | none                    |
 | `FARM_SCRATCH_QUOTA` | disk that one attempt may take                | `128G`                    |
+| `FARM_REMEASURE`    | how often at most a disturbed benchmark is made again, 0 to 9 | 2 on a GPU, 0 on a CPU |
 
 A secret may come from a file: `FARM_DATABASE_URL_FILE` and `FARM_BROKER_URL_FILE` name one with the whole URL,
 `FARM_DATABASE_PASSWORD_FILE` and `FARM_BROKER_PASSWORD_FILE` one with the password that the URL leaves out.
@@ -110,6 +111,7 @@ class Settings:
         child_file_size: bytes of the largest file that a child may write.
         child_cpu_s: CPU seconds of one process of a child; none for the deadline on every core.
         scratch_quota: bytes on disk that one attempt may take.
+        remeasure: how often at most a disturbed benchmark is made again; none for what suits the device.
         toolchains: file that lists interpreters of toolchains; none for the one in `home`, if it is there.
     """
 
@@ -135,6 +137,7 @@ class Settings:
     child_file_size: int = 64 << 30
     child_cpu_s: int | None = None
     scratch_quota: int = 128 << 30
+    remeasure: int | None = None
     # With the secret key.
     store_access: Mapping[str, str] = field(default_factory=dict, repr=False)
     least_grace_s: float = LEAST_GRACE_S
@@ -196,6 +199,9 @@ def read_settings(home: Path | None = None, environment: Mapping[str, str] | Non
         else None,
         toolchains=_optional_file("FARM_TOOLCHAINS", env),
         scratch_quota=value(size_value, "FARM_SCRATCH_QUOTA", Settings.scratch_quota),
+        remeasure=int(choice_value("FARM_REMEASURE", env["FARM_REMEASURE"], tuple("0123456789")))
+        if env.get("FARM_REMEASURE")
+        else None,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from farm.domain.accuracy import Accuracy, OutputAccuracy
 from farm.domain.benchmarks import BenchmarkSpec, LatencySummary, Measurement
+from farm.domain.canaries import Canary
 from farm.domain.digests import Digest, digest_of_bytes
 from farm.domain.fleet import WorkerRegistration
 from farm.domain.jobs import Failure, FailureClass, JobKind
@@ -252,6 +253,20 @@ def an_outcome(
         signed=None if engine is None else a_signed_manifest(engine),
     )
     return replace(outcome, **changes)
+
+
+def a_canary(**changes: Any) -> Canary:
+    """The farm's canary on the usual device."""
+    canary = Canary(
+        device_uuid=a_device().uuid,
+        toolchain=a_toolchain_id(),
+        engine=a_digest("canary"),
+        host="host-a",
+        driver_version=a_device().driver_version,
+        worker_id="w-1",
+        median_ms=1.0,
+    )
+    return replace(canary, **changes)
 
 
 def a_signed_manifest(engine: str = "plan", signing_key: str = "5" * 64) -> SignedManifest:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workers.devices import MemoryInfo, SliceAttributes
@@ -34,6 +34,22 @@ class FakeMemory:
     """A GPU's memory; in bytes."""
 
     total: int
+    used: int = 0
+
+
+@dataclass
+class FakeUtilization:
+    """In percent."""
+
+    gpu: int
+    memory: int = 0
+
+
+@dataclass
+class FakeProcess:
+    """With a context on a GPU."""
+
+    pid: int
 
 
 @dataclass
@@ -60,6 +76,8 @@ class FakeGpu:
     attributes: FakeAttributes | None = None
     lost: bool = False
     clock_events: int = 0
+    #: What it tells beside: by the name of the function, without `nvmlDeviceGet`; what is not there it does not support.
+    tells: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -123,7 +141,42 @@ class FakeNvml:
     def nvmlDeviceGetMemoryInfo(self, handle: FakeGpu) -> MemoryInfo:
         if handle.lost:
             raise FakeNvmlError(GPU_IS_LOST)
-        return FakeMemory(handle.memory_mib << 20)
+        return FakeMemory(handle.memory_mib << 20, self._told(handle, "MemoryUsed", 0) << 20)
+
+    def nvmlDeviceGetClockInfo(self, handle: FakeGpu, type: int) -> int:
+        return int(self._told(handle, {1: "SmClock", 2: "MemoryClock"}[type]))
+
+    def nvmlDeviceGetTemperature(self, handle: FakeGpu, sensor: int) -> int:
+        assert sensor == 0
+        return int(self._told(handle, "Temperature"))
+
+    def nvmlDeviceGetPowerUsage(self, handle: FakeGpu) -> int:
+        return int(self._told(handle, "PowerUsage"))
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: FakeGpu) -> int:
+        return int(self._told(handle, "TotalEnergyConsumption"))
+
+    def nvmlDeviceGetUtilizationRates(self, handle: FakeGpu) -> FakeUtilization:
+        return FakeUtilization(self._told(handle, "Utilization"))
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: FakeGpu) -> list[FakeProcess]:
+        return [FakeProcess(pid) for pid in self._told(handle, "Compute")]
+
+    def nvmlDeviceGetGraphicsRunningProcesses(self, handle: FakeGpu) -> list[FakeProcess]:
+        return [FakeProcess(pid) for pid in self._told(handle, "Graphics")]
+
+    def nvmlDeviceGetTotalEccErrors(self, handle: FakeGpu, kind: int, counter: int) -> int:
+        assert counter == 0
+        return int(self._told(handle, {0: "Corrected", 1: "Uncorrected"}[kind]))
+
+    def _told(self, handle: FakeGpu, name: str, default: Any = None) -> Any:
+        """A value, or what a test has put in the place of one to be called."""
+        if handle.lost:
+            raise FakeNvmlError(GPU_IS_LOST)
+        if name not in handle.tells and default is None:
+            raise FakeNvmlError(NOT_SUPPORTED)
+        value = handle.tells.get(name, default)
+        return value() if callable(value) else value
 
     def nvmlDeviceGetNumGpuCores(self, handle: FakeGpu) -> int:
         return handle.cores

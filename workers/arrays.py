@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
 from farm.domain.error_texts import why_unreadable
 from farm.domain.errors import InvalidSpecError
+from farm.domain.input_ranges import MASK
 from farm.domain.shapes import shape_text
 from farm.domain.suggestions import did_you_mean
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from farm.domain.input_ranges import InputRange
     from farm.domain.models import Tensor
     from farm.domain.shapes import Shape
 
@@ -177,12 +180,22 @@ def check_golden(
 
 
 def random_inputs(
-    inputs: Sequence[Tensor], shapes: Mapping[str, Shape], seed: int
+    inputs: Sequence[Tensor],
+    shapes: Mapping[str, Shape],
+    seed: int,
+    ranges: Mapping[str, InputRange] = MappingProxyType({}),
 ) -> dict[str, NDArray[Any]]:
     """Seeded random inputs: standard normal floats, integers 0 and 1, booleans of both kinds.
 
-    Integers stay at 0 and 1 since nothing is known of their range: as indices, counts and masks
-    these are nearly always valid.
+    Integers stay at 0 and 1 where nothing is known of their range: as indices, counts and masks
+    these are nearly always valid. In a mask the first element of every row counts; no integers or booleans
+    are zeros alone.
+
+    Args:
+        inputs: to be fed.
+        shapes: by name.
+        seed: of the generator.
+        ranges: of inputs whose range is known, by name: floats are even within it, integers have both ends.
 
     Raises:
         InvalidSpecError: an element type can not be drawn.
@@ -192,7 +205,9 @@ def random_inputs(
     for tensor in inputs:
         shape = shapes[tensor.name]
         kind = tensor.dtype
-        if kind == "bfloat16":
+        if tensor.name in ranges and kind != "bool":
+            arrays[tensor.name] = _within(draw, ranges[tensor.name], shape, kind)
+        elif kind == "bfloat16":
             # numpy has no such arrays; an engine takes floats and rounds them.
             arrays[tensor.name] = draw.standard_normal(shape, dtype=np.float32)
         elif kind.startswith("float"):
@@ -205,7 +220,24 @@ def random_inputs(
             raise InvalidSpecError(
                 f"no random values can be drawn for input {tensor}", hint="Give --inputs data.npz."
             )
+        if not kind.startswith(("float", "bfloat")):
+            _not_all_zeros(arrays[tensor.name], tensor.name, ranges.get(tensor.name))
     return arrays
+
+
+def _within(draw: np.random.Generator, span: InputRange, shape: Shape, kind: str) -> NDArray[Any]:
+    if kind.startswith(("int", "uint")):
+        return draw.integers(int(span.low), int(span.high), shape, endpoint=True).astype(kind)
+    floats = draw.uniform(span.low, span.high, shape)
+    return np.asarray(floats, dtype=np.float32 if kind == "bfloat16" else kind)
+
+
+def _not_all_zeros(array: NDArray[Any], name: str, span: InputRange | None) -> None:
+    if MASK in name.lower() and array.ndim > 1 and array.size and array.min() == 0 and array.max() <= 1:
+        # A row that masks everything makes NaN of a softmax.
+        array[..., 0] = 1
+    elif array.size and not array.any():
+        array[(0,) * array.ndim] = 1 if span is None else int(span.high) or int(span.low)
 
 
 def run_in_chunks(

@@ -14,7 +14,7 @@ from farm.domain.work import AttemptOutcome
 from farm.failpoints import reach
 from farm.logs import fields, log_context
 from farm.services.attempts import finish_attempt
-from workers.attempt_files import keep_files
+from workers.attempt_files import keep_disturbed, keep_files
 from workers.attempt_request import Prepared, compose_request
 from workers.calibration import CalibrationStep, calibration_input
 from workers.child.build_series import seconds_of_kept
@@ -26,9 +26,12 @@ from workers.journal import Journal
 from workers.lease import Lease
 from workers.materials import place_model
 from workers.plugin_files import place_plugins
+from workers.program_files import place_program
 from workers.reference import ReferenceStep, can_run_engine
+from workers.rival import comparison_document, place_rival
 from workers.supervision import Supervision
 from workers.timing_caches import CacheLoan
+from workers.user_metrics import place_metrics, with_own_figures
 from workers.vouching import sign_engine
 from workers.workplace import ChildFailedError, StoppedError
 
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from farm.domain.models import Model
     from farm.domain.work import Attempt, Job
     from workers.child.requests import AttemptRequest, AttemptResult
+    from workers.rival import PlacedRival
     from workers.workplace import Workplace
 
 _log = logging.getLogger(__name__)
@@ -145,6 +149,7 @@ class _Attempt:
         self._supervision = Supervision(place, job, folder, lease, self._journal)
         self._ending = Ending(place.farm, job, attempt, lease, self._journal, self._log_file)
         self._converted: Converted | None = None
+        self._rival: PlacedRival | None = None
         self._filed = FiledEngine(place, job, folder, self._journal.insist)
         self._calibration = CalibrationStep(place, job, folder, self._journal)
         self.loan = CacheLoan(place, job, attempt, folder)
@@ -190,6 +195,11 @@ class _Attempt:
         is_build = not self._filed.place_for_benchmark(engine_path)
         calibration_path = self._calibration.place_samples(supervision.prepare) if is_build else None
         place_plugins(self._farm, self._job, self._folder, supervision.prepare, self._journal.insist)
+        self._rival = place_rival(
+            self._farm, self._job, self._folder, supervision.prepare, self._journal.insist
+        )
+        place_program(self._farm, self._job, self._folder, supervision.prepare, self._journal.insist)
+        place_metrics(self._farm, self._job, self._folder, supervision.prepare, self._journal.insist)
         reference, unverified = ReferenceStep(
             self._place,
             self._job,
@@ -224,6 +234,7 @@ class _Attempt:
             filed=self._filed.place_for_choice() if is_build else None,
             refit_path=self._filed.place_for_refit(source_path, supervision.run_without_device),
             details=self._filed.details,
+            rival=self._rival,
         )
         request = compose_request(self._place, self._job, self._model, prepared)
         result = supervision.run_toolchain(lambda: self._with_cache(request))
@@ -235,6 +246,9 @@ class _Attempt:
         if result.failure is not None:
             raise ChildFailedError(result.failure)
         self._seconds.update(result.seconds)
+        result = with_own_figures(
+            self._job, self._folder, request, result, supervision.prepare, supervision.run_without_device
+        )
         return self._upload(request, result, unverified)
 
     def _with_cache(self, request: AttemptRequest) -> AttemptRequest:
@@ -270,12 +284,14 @@ class _Attempt:
             unverified_reason=unverified,
             measurements=tuple(measurement.as_json() for measurement in result.measurements),
             **vars(kept_files),
+            disturbed=keep_disturbed(store, self._supervision.disturbed),
             timing_cache=timing_cache,
             calibration_cache=self._calibration.give_back(build) if build else None,
             seconds=self._seconds,
             environment=result.environment,
             signed=self._sign(engine) if engine else None,
             measured=self._filed.measured,
+            comparison=comparison_document(self._rival, self._job, engine or self._filed.measured, result),
         )
 
     def _noted(self, details: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from farm.domain.work import DisturbedRun
 from workers.confinement import own_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from farm.domain.digests import Digest
     from farm.services.ports import ArtifactStore
     from workers.child.requests import AttemptRequest
+    from workers.remeasuring import Disturbed
 
 
 @dataclass(frozen=True)
@@ -50,4 +53,20 @@ def keep_files(store: ArtifactStore, request: AttemptRequest, nsys_report: Path 
         profile=keep(request.profile_path),
         nsys=None if nsys_report is None else store.put_file(own_file(nsys_report)),
         histogram=keep(request.histogram_path),
+    )
+
+
+def keep_disturbed(store: ArtifactStore, disturbed: Iterable[Disturbed]) -> tuple[DisturbedRun, ...]:
+    """Stores the samples of what was measured again.
+
+    Raises:
+        BuildError: something else than a file is in the place of one.
+        StoreUnavailableError: the store can not be written.
+    """
+    return tuple(
+        DisturbedRun(
+            tuple(measurement.as_json() for measurement in run.measurements),
+            store.put_file(own_file(run.samples_path)) if run.samples_path else None,
+        )
+        for run in disturbed
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from farm.domain.io_formats import IO_SCALES
@@ -11,6 +11,7 @@ from workers.child.build_series import CHOICE_DETAILS, BuildSeries
 from workers.child.requests import AttemptRequest
 from workers.materials import chunk_shapes, chunk_values, timed_calls
 from workers.plugin_files import plugin_paths_in
+from workers.program_files import program_path_in
 from workers.reference import can_run_engine
 from workers.toolchains.toolchain import BuildInput, BuildOutput
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from farm.domain.filing import Engine
     from farm.domain.models import Model
     from farm.domain.work import Job
+    from workers.rival import PlacedRival
     from workers.workplace import Workplace
 
 
@@ -41,6 +43,7 @@ class Prepared:
         filed: the engine under the key and its file, where several builds contend with it.
         refit_path: the engine whose weights are replaced in place of a build; none for a build.
         details: what the build of the engine to be measured left behind.
+        rival: the engine that it is held against; none where it is measured alone.
     """
 
     folder: Path
@@ -54,6 +57,7 @@ class Prepared:
     filed: tuple[Engine, Path] | None
     refit_path: Path | None
     details: Mapping[str, Any]
+    rival: PlacedRival | None = None
 
 
 def compose_request(place: Workplace, job: Job, model: Model, prepared: Prepared) -> AttemptRequest:
@@ -74,6 +78,7 @@ def compose_request(place: Workplace, job: Job, model: Model, prepared: Prepared
         plugin_paths=plugin_paths_in(folder, job),
         layers_path=folder / "layers.json",
         refit_path=prepared.refit_path,
+        program_path=program_path_in(folder, job),
     )
     runs_here = can_run_engine(place, job)
     reference = prepared.reference
@@ -88,15 +93,19 @@ def compose_request(place: Workplace, job: Job, model: Model, prepared: Prepared
         reference_name=(reference / "name.txt").read_text() if reference else "",
         chunk_shapes=chunk_shapes(model, job, inputs) if inputs else {},
         chunk_values=chunk_values(model, job, inputs) if inputs else {},
-        thresholds=job.request.verification.thresholds,
+        # The user's own figures come afterwards, from a child of their own.
+        thresholds=replace(job.request.verification.thresholds, metrics={}),
         benchmark=job.request.benchmark if runs_here else None,
         timed_calls=timed_calls(model, job) if runs_here else (),
         samples_path=folder / "samples.npz" if runs_here else None,
         profile_path=folder / "profile.json" if runs_here else None,
         histogram_path=folder / "errors.json" if inputs else None,
+        input_ranges=job.request.verification.known_ranges,
+        actual_path=folder / "actual.npz" if inputs and job.request.verification.metrics else None,
         series=_series_of(job, prepared.filed) if runs_here and prepared.is_build else None,
         plugin_paths=plugin_paths_in(folder, job),
         io_scales=prepared.details.get(IO_SCALES, {}),
+        rival=prepared.rival.request(job, inputs) if prepared.rival else None,
     )
 
 

@@ -69,7 +69,7 @@ def convert(
         first_profile(spec.profiles),
         calibration if wanted.quantized else None,
         spec.kept_layers,
-        job.request.verification.thresholds if is_compared else None,
+        job.request.verification.thresholds.of_outputs if is_compared else None,
     )
     outcome = run(conversion_request_as_json(request))
     if failure := outcome.what_failed:

@@ -10,16 +10,18 @@ import re
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from farm.domain.errors import DeviceUnavailableError
 from farm.settings import DEFAULT_LOCKS
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
 _POLL_SECONDS = 0.05
+#: What Docker and Podman leave at the root of a container.
+_CONTAINER_MARKS = (".dockerenv", "run/.containerenv")
 
 
 def make_lock_folder(folder: Path) -> None:
@@ -32,6 +34,20 @@ def make_lock_folder(folder: Path) -> None:
         with suppress(FileExistsError):
             folder.mkdir(parents=True)
             folder.chmod(0o1777)  # mkdir's own mode is cut by the umask
+
+
+def is_containers_own(folder: Path, root: Path = Path("/")) -> bool:
+    """Whether a folder is in a container's own file system, where nobody outside sees who holds a device.
+
+    Args:
+        folder: that may not be there yet.
+        root: of the file system.
+    """
+    if not any((root / mark).exists() for mark in _CONTAINER_MARKS):
+        return False
+    place = next(each for each in (folder, *folder.parents) if each.exists())
+    # What is mounted is on a device of its own.
+    return place.stat().st_dev == root.stat().st_dev
 
 
 class DeviceLock:

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING
 
 from farm.domain.digests import canonical_json
 from farm.domain.identifiers import new_id
+from farm.domain.input_ranges import ranges_as_json
 from farm.domain.profile_shapes import first_profile, opt_shapes_of, opt_values_of, profile_for_samples
 from farm.domain.profiles import profile_at_batch, shapes_at_batch
 from workers.array_shapes import array_shapes
 from workers.child.reference_request import shapes_as_json
-from workers.child.requests import TimedCall
+from workers.child.timed_call import TimedCall
 from workers.confinement import make_read_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from farm.domain.input_ranges import InputRange
     from farm.domain.models import Model
     from farm.domain.shapes import Shape, ShapeRange
     from farm.domain.work import Job
@@ -113,10 +115,16 @@ class ReferenceKey:
     toolchain: str
     values: Mapping[str, Shape] = field(default_factory=dict)
     further: tuple[tuple[Mapping[str, Shape], Mapping[str, Shape]], ...] = ()
+    ranges: Mapping[str, InputRange] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """A name for its folder."""
+        return self.sha256[:32]
+
+    @property
+    def sha256(self) -> str:
+        """Of all of it."""
         value = [
             self.model_sha256,
             self.inputs_sha256,
@@ -125,8 +133,10 @@ class ReferenceKey:
             self.toolchain,
             *([shapes_as_json(self.values)] if self.values else []),
             *([shapes_as_json(shapes), shapes_as_json(values)] for shapes, values in self.further),
+            # As text: canonical JSON has no floats.
+            *([str(ranges_as_json(self.ranges))] if self.ranges else []),
         ]
-        return hashlib.sha256(canonical_json(value)).hexdigest()[:32]
+        return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 class ReferenceCache:

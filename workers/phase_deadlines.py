@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,14 @@ class PhaseDeadlines:
     def forgive(self, waited_s: float) -> None:
         """Gives the phases back what was spent on waiting for somebody else."""
         self._began = {phase: began + waited_s for phase, began in self._began.items()}
+
+    def remaining_s(self, phase: Phase) -> float:
+        """How long a phase may still take, in seconds; infinity if it has no limit."""
+        limit = self._limits.get(phase)
+        if limit is None:
+            return math.inf
+        now = self._clock()
+        return max(limit - (now - self._began.get(phase.value, now)), 0.0)
 
     def look(self, phase: str) -> Failure | None:
         """The failure that ends the attempt now; none while the phase has time, or has no limit."""

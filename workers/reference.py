@@ -8,6 +8,7 @@ from farm.domain.jobs import FailureClass
 from farm.domain.model_formats import PT2, why_no_reference
 from farm.domain.option_rules import why_never_run
 from farm.domain.targets import DeviceKind
+from farm.domain.verification import FP64
 from workers.child.reference_request import ReferenceRequest, reference_request_as_json
 from workers.materials import (
     ReferenceCache,
@@ -17,6 +18,7 @@ from workers.materials import (
     further_calls,
     place_inputs,
 )
+from workers.stored_references import NAME, fetch_reference, keep_reference
 from workers.workplace import ChildFailedError
 
 if TYPE_CHECKING:
@@ -105,15 +107,17 @@ class ReferenceStep:
         computed_by = self._job.target.toolchain.slug if in_toolchain else self._place.reference_toolchain
         if not computed_by:
             return None, "no ONNX Runtime on the building host to compute a reference"
+        in_doubles = verification.reference == FP64
         samples = self._samples_to_look_at(verification.inputs_sha256)
         key = ReferenceKey(
             self._model.digest.sha256,
             verification.inputs_sha256,
             verification.seed,
             chunk_shapes(self._model, self._job, samples),
-            computed_by,
+            f"{computed_by} {FP64}" if in_doubles else computed_by,
             chunk_values(self._model, self._job, samples),
             () if verification.inputs_sha256 else further_calls(self._model, self._job),
+            {} if verification.inputs_sha256 else verification.known_ranges,
         )
         cache = ReferenceCache(self._farm.settings.scratch / "references")
         found = cache.find(key)
@@ -121,6 +125,7 @@ class ReferenceStep:
             return found, ""
         folder = self._folder / "reference"
         folder.mkdir()
+        is_there = fetch_reference(self._farm, key.sha256, folder, self._prepare)
         if verification.inputs_sha256:
             inputs = folder / "inputs.npz"
             self._journal.insist(
@@ -128,6 +133,8 @@ class ReferenceStep:
                     self._farm.database, self._farm.store, verification.inputs_sha256, inputs
                 )
             )
+        if is_there:
+            return cache.keep(key, folder), ""
         self._prepare("computing the reference")
         request = ReferenceRequest(
             model_path,
@@ -138,11 +145,20 @@ class ReferenceStep:
             folder / "outputs.npz",
             key.values,
             key.further,
+            key.ranges,
+            in_doubles,
         )
         outcome = self._run(reference_request_as_json(request), in_toolchain=in_toolchain)
         if failure := outcome.what_failed:
             return self._without_reference(failure)
-        (folder / "name.txt").write_text(outcome.answer["reference"])
+        (folder / NAME).write_text(outcome.answer["reference"])
+        keep_reference(
+            self._farm,
+            key.sha256,
+            self._model.digest.sha256,
+            folder,
+            with_inputs=not verification.inputs_sha256,
+        )
         return cache.keep(key, folder), ""
 
     def _samples_to_look_at(self, sha256: str) -> Path | None:
@@ -161,7 +177,7 @@ class ReferenceStep:
         self._journal.insist(
             lambda: place_inputs(self._farm.database, self._farm.store, sha256, folder / "inputs.npz")
         )
-        (folder / "name.txt").write_text(f"the outputs that were given with the inputs ({sha256[:12]})")
+        (folder / NAME).write_text(f"the outputs that were given with the inputs ({sha256[:12]})")
         return folder
 
     def _without_reference(self, failure: Failure) -> tuple[None, str]:

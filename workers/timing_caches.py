@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from farm.domain.digests import Digest
     from farm.domain.work import Attempt, Job
-    from workers.throttle_watch import Throttling
+    from workers.condition_watch import Throttling
     from workers.toolchains.toolchain import BuildOutput
     from workers.workplace import Workplace
 

@@ -30,12 +30,14 @@ class Baseline:
         toolchain: that runs it.
         precision: of its cells.
         on_cpu: whether it runs on CPUs whatever the engines are built for.
+        on_gpu: whether it runs on GPUs alone.
     """
 
     word: str
     toolchain: str
     precision: str
     on_cpu: bool = False
+    on_gpu: bool = False
 
     @property
     def runs_program(self) -> bool:
@@ -48,8 +50,8 @@ BASELINES: Mapping[str, Baseline] = {
     for baseline in (
         *(Baseline(name + end, name, precision) for name in TORCH for end, precision in _ENDINGS.items()),
         Baseline("ort-cpu", "onnxruntime", "fp32", on_cpu=True),
-        Baseline("ort-cuda", ORT_CUDA, "fp32"),
-        Baseline("ort-cuda-tf32", ORT_CUDA, "tf32"),
+        Baseline("ort-cuda", ORT_CUDA, "fp32", on_gpu=True),
+        Baseline("ort-cuda-tf32", ORT_CUDA, "tf32", on_gpu=True),
     )
 }
 

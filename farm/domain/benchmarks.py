@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Mapping
 import numpy as np
 
 from farm.domain.errors import InvalidSpecError
-from farm.domain.methods import Method
+from farm.domain.methods import FARM, TRTEXEC_10, Method, methods_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,21 +23,32 @@ class BenchmarkSpec:
 
     Attributes:
         batches: the batch sizes to measure; empty for the opt shape alone.
-        warmup_ms: how long to run before counting.
+        warmup_ms: how long to run before counting, at the least; longer where times have not settled by then.
         duration_ms: how long to count, at the least.
         min_iterations: how many iterations to count, at the least.
         max_iterations: where to stop counting all the same.
         profile: whether to time the engine's layers too, once the rest is timed.
         nsys: whether Nsight Systems looks on, which disturbs what is timed.
+        method: by which methods: one of `farm.domain.methods.METHOD_WORDS`.
+        streams: how many inferences at once; each is measured.
+        flush_l2: whether to empty the L2 cache between iterations.
+        precision_percent: how near to the median both ends of its 95 % confidence interval must be; from 100 on any
+            interval will do, and nothing that the samples tell taints the figures.
+        max_duration_ms: how long to count at the most for that; 0 for ten times `duration_ms`.
     """
 
     batches: tuple[int, ...] = ()
     warmup_ms: int = 200
-    duration_ms: int = 1000
+    duration_ms: int = 250
     min_iterations: int = 20
     max_iterations: int = 20_000
     profile: bool = False
     nsys: bool = False
+    method: str = FARM
+    streams: tuple[int, ...] = (1,)
+    flush_l2: bool = False
+    precision_percent: float = 0.5
+    max_duration_ms: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what can not be measured."""
@@ -47,18 +58,63 @@ class BenchmarkSpec:
             raise InvalidSpecError(f"a warm-up can not last {self.warmup_ms} ms")
         if self.duration_ms < 1 or self.min_iterations < 1 or self.max_iterations < self.min_iterations:
             raise InvalidSpecError("a benchmark needs a duration and at least one iteration")
+        if not 0 < self.precision_percent <= 100:
+            raise InvalidSpecError(
+                f"an interval can be within 0 to 100 % of the median, not {self.precision_percent:g} %"
+            )
+        if self.max_duration_ms and self.max_duration_ms < self.duration_ms:
+            raise InvalidSpecError(
+                f"a benchmark that lasts {self.duration_ms} ms at the least can not end after {self.max_duration_ms} ms"
+            )
+        if not self.streams:
+            raise InvalidSpecError("a benchmark needs a number of streams; 1 is one inference at a time")
+        _ = self.methods  # refuses what is no method
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """The ways to time each shape, one after another."""
+        return methods_of(self.method, self.streams, flushed=self.flush_l2)
+
+    @property
+    def is_blocking(self) -> bool:
+        """Whether the host sleeps while it waits for the device, as trtexec did before 11; else it spins."""
+        return self.method == TRTEXEC_10
+
+    @property
+    def takes_any_interval(self) -> bool:
+        """Whether figures count however unsure they are."""
+        return self.precision_percent >= 100
+
+    @property
+    def longest_ms(self) -> int:
+        """How long to count at the most."""
+        return self.max_duration_ms or 10 * self.duration_ms
 
     def as_json(self) -> dict[str, Any]:
         """The form in JSON."""
         # Not there unless asked for: what was asked before they existed reads the same.
-        unset = {name for name in ("profile", "nsys") if not getattr(self, name)}
+        unset = {name for name, default in _UNLESS_ASKED.items() if getattr(self, name) == default}
         values = {name: value for name, value in asdict(self).items() if name not in unset}
-        return {**values, "batches": list(self.batches)}
+        lists = {name: list(values[name]) for name in ("batches", "streams") if name in values}
+        return {**values, **lists}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> BenchmarkSpec:
         """The inverse of `as_json`."""
-        return cls(**{**value, "batches": tuple(value["batches"])})
+        lists = {name: tuple(value[name]) for name in ("batches", "streams") if name in value}
+        return cls(**{**value, **lists})
+
+
+#: What is in the JSON form only where it is something else.
+_UNLESS_ASKED: dict[str, Any] = {
+    "profile": False,
+    "nsys": False,
+    "method": FARM,
+    "streams": (1,),
+    "flush_l2": False,
+    "precision_percent": 0.5,
+    "max_duration_ms": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -107,12 +163,21 @@ def summarise(samples_ms: NDArray[np.float64]) -> LatencySummary:
         mean_ms=float(ordered.mean()),
         min_ms=float(ordered[0]),
         max_ms=float(ordered[-1]),
-        p90_ms=percentile(ordered, 90),
-        p95_ms=percentile(ordered, 95),
-        p99_ms=percentile(ordered, 99),
+        p90_ms=_percentile_of_enough(ordered, 90),
+        p95_ms=_percentile_of_enough(ordered, 95),
+        p99_ms=_percentile_of_enough(ordered, 99),
         std_ms=float(ordered.std()),
         count=int(ordered.size),
     )
+
+
+#: How many samples must lie beyond a percentile for it to tell more than what the few slowest ones were.
+_BEYOND = 10
+
+
+def _percentile_of_enough(ordered_ms: NDArray[np.float64], percent: int) -> float | None:
+    enough = ordered_ms.size * (100 - percent) >= 100 * _BEYOND
+    return percentile(ordered_ms, percent) if enough else None
 
 
 def percentile(ordered_ms: NDArray[np.float64], percent: float) -> float:

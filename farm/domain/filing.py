@@ -50,6 +50,8 @@ class Run:
     histogram: Digest | None = None
     #: Of the attempt that made it.
     attempt_id: int = 0
+    #: What its outputs were compared with that the user asked for, beside inputs and thresholds.
+    verified_with: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_clean(self) -> bool:

@@ -2,12 +2,13 @@
 
 Times that follow one another are alike (clocks, caches, neighbours), so single samples must not be drawn
 again as if each knew nothing of the last: blocks of consecutive samples are (Künsch 1989, "The jackknife and the
-bootstrap for general stationary observations"). Consecutive blocks are put together until a few dozen groups
+bootstrap for general stationary observations"). Consecutive blocks are put together until a dozen or so groups
 remain, so a group lasts the longer the longer is measured, and memory that outlasts a block is held within one.
 """
 
 from __future__ import annotations
 
+import itertools
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Sequence
 
@@ -23,7 +24,7 @@ CONFIDENCE = 0.95
 #: How often the groups are drawn anew: the ends of the interval then move by some 3 % of its width at another seed.
 RESAMPLES = 1000
 #: How many groups are drawn from at most.
-MOST_GROUPS = 24
+MOST_GROUPS = 16
 #: Values at which the distribution is looked at between the lowest and the highest group's median.
 _MOST_VALUES = 1024
 
@@ -63,21 +64,20 @@ def grouped(blocks: Sequence[Samples], most: int = MOST_GROUPS) -> list[Samples]
     if len(found) <= most:
         return found
     edges = np.linspace(0, len(found), most + 1).astype(int)
-    return [np.concatenate(found[begin:end]) for begin, end in zip(edges, edges[1:])]
+    return [np.concatenate(found[begin:end]) for begin, end in itertools.pairwise(edges)]
 
 
 def drawn_medians(groups: Sequence[Samples], seed: int, resamples: int = RESAMPLES) -> Samples:
     """The medians of that many draws, each of as many groups as there are, with replacement."""
-    medians = [float(np.median(group)) for group in groups]
-    everything = np.sort(np.concatenate(groups))
-    # The median of a union is nowhere but between the lowest and the highest of its parts' medians. One sample more
-    # on either side: of an even count the median is between two samples.
-    first = max(int(np.searchsorted(everything, min(medians), "left")) - 1, 0)
-    last = int(np.searchsorted(everything, max(medians), "right")) + 1
-    values = np.unique(everything[first:last])
+    groups = [np.sort(group) for group in groups]
+    # The middle two of a union are nowhere but between the lowest and the highest of its parts' middle two.
+    lowest = min(group[(len(group) - 1) // 2] for group in groups)
+    highest = max(group[len(group) // 2] for group in groups)
+    values = np.unique(np.concatenate(groups))
+    values = values[(values >= lowest) & (values <= highest)]
     if len(values) > _MOST_VALUES:
         values = values[np.linspace(0, len(values) - 1, _MOST_VALUES).astype(int)]
-    below = np.stack([np.searchsorted(np.sort(group), values, "right") for group in groups]).astype(np.float64)
+    below = np.stack([np.searchsorted(group, values, "right") for group in groups]).astype(np.float64)
     sizes = np.asarray([len(group) for group in groups], dtype=np.float64)
     draws = np.random.default_rng(seed).multinomial(
         len(groups), np.full(len(groups), 1 / len(groups)), size=resamples

@@ -12,15 +12,13 @@ if TYPE_CHECKING:
 def medians_ms(measurements: Iterable[Measurement]) -> dict[int, float]:
     """The median compute time at every batch size, in milliseconds, smallest batch first.
 
-    Where an engine was also timed as a CUDA graph that figure counts: it is the steadier one.
+    Of an engine that was timed in several ways the first by `Method.rank` counts.
     """
-    found: dict[int, tuple[bool, float]] = {}
+    found: dict[int, tuple[tuple[bool, ...], float]] = {}
     for measurement in measurements:
-        graph, median = found.get(measurement.batch, (False, math.inf))
-        own = measurement.compute.median_ms
         # Two shapes of one batch: the slower one is what the batch is known by.
-        if measurement.graph > graph or (measurement.graph == graph and (own > median or median == math.inf)):
-            found[measurement.batch] = (measurement.graph, own)
+        own = (measurement.method.rank, measurement.compute.median_ms)
+        found[measurement.batch] = max(found.get(measurement.batch, own), own)
     return {batch: median for batch, (_, median) in sorted(found.items())}
 
 

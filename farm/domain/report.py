@@ -63,6 +63,11 @@ class Line:
     other_methods: tuple[Method, ...] = ()
 
     @property
+    def key(self) -> tuple[int, str]:
+        """What tells it from the other lines of a report."""
+        return self.engine.id, str(self.method)
+
+    @property
     def baseline(self) -> Baseline | None:
         """What it is a baseline as; none for an engine like any other."""
         return baseline_of(self.engine.spec)
@@ -86,6 +91,12 @@ class ModelReport:
     def shapes(self) -> list[ShapeKey]:
         """Every shape that some line was measured at, smallest batch first."""
         return sorted({shape for line in self.lines for shape in line.figures})
+
+    @property
+    def compares(self) -> bool:
+        """Whether there is anything to compare: a line beside the ones that are the base."""
+        bases = [(line, self.base_of(line)) for line in self.lines]
+        return any(base is not None and base is not line for line, base in bases)
 
     def base_of(self, line: Line) -> Line | None:
         """What a line is compared with; none where there is nothing of its device and method."""
@@ -148,17 +159,13 @@ def figures_of(engine: Engine, wanted: Wanted) -> dict[Method, dict[ShapeKey, Fi
 def usual_methods(engines: Iterable[Mapping[Method, object]]) -> tuple[Method, ...]:
     """The one way in which most engines were timed; none where none was.
 
-    Figures of different ways are never compared, so a report has one. Between equals a CUDA graph is steadier, and
-    one with transfers tells more.
+    Figures of different ways are never compared, so a report has one. Between equals the first by `Method.rank`.
     """
     counts = Counter(method for methods in engines for method in methods)
     if not counts:
         return ()
 
-    def rank(method: Method) -> tuple[object, ...]:
-        return counts[method], method.streams == 1, not method.flushed, method.graph, method.transfers
-
-    return (max(counts, key=rank),)
+    return (max(counts, key=lambda method: (counts[method], *method.rank)),)
 
 
 def lines_of(

@@ -55,7 +55,7 @@ class JobRequest:
         builds: how often one attempt builds the cell, to keep the fastest engine that verifies.
         on_device: UUID of the only device that may have it; any of the target's if empty.
         repeat: which one of several equal benchmarks, from 1; each is a job of its own.
-        against: sha256 of another engine's bytes, with which a benchmark holds the filed one, block by block.
+        against: number of another engine, with which a benchmark holds the filed one, block by block; 0 for none.
     """
 
     kind: JobKind = JobKind.BUILD
@@ -70,7 +70,7 @@ class JobRequest:
     builds: int = 1
     on_device: str = ""
     repeat: int = 1
-    against: str = ""
+    against: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what no attempt does."""

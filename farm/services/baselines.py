@@ -82,7 +82,7 @@ def _devices(transaction: Transaction, plan: Plan, baseline: Baseline) -> list[t
     built_for = dict.fromkeys((cell.slug, cell.spec.target.device_type) for cell in plan.cells)
     devices = [pair for pair in built_for if pair[1].kind is not DeviceKind.COMPUTE_CAPABILITY]
     if not baseline.on_cpu:
-        return devices
+        return [pair for pair in devices if not (baseline.on_gpu and _is_cpu(pair))]
     every = [(slug, device_type) for device_type, slug in slugs_of(transaction).items()]
     return [pair for pair in devices if _is_cpu(pair)] or [pair for pair in every if _is_cpu(pair)]
 

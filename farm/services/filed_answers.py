@@ -41,7 +41,14 @@ def needs_measuring(engine: Engine, request: JobRequest) -> bool:
         # It was measured, and nothing says what it is to compute.
         return False
     wanted = request.verification.inputs_sha256
-    runs = [run for run in engine.own_runs if run.accuracy is not None and wanted in ("", run.inputs_sha256)]
+    beyond = request.verification.beyond_inputs
+    runs = [
+        run
+        for run in engine.own_runs
+        if run.accuracy is not None
+        and wanted in ("", run.inputs_sha256)
+        and (not beyond or beyond == run.verified_with)
+    ]
     # The newest on these inputs; another limit than it was built with is checked by verifying once more.
     return not (runs and _passes(runs[-1], request))
 

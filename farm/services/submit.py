@@ -272,6 +272,7 @@ def _asks_more(does: JobRequest, asked: JobRequest) -> bool:
         bool(set(asked.benchmark.batches) - set(does.benchmark.batches))
         or wants.inputs_sha256 not in ("", checks.inputs_sha256)
         or wants.thresholds != checks.thresholds
+        or (bool(wants.beyond_inputs) and wants.beyond_inputs != checks.beyond_inputs)
     )
 
 

@@ -21,6 +21,7 @@ from farm.storage.database_errors import first_line, postgresql_error, sqlite_er
 from farm.storage.rows import database_now
 from farm.storage.sql_caches import SqlTimingCaches
 from farm.storage.sql_calibration_caches import SqlCalibrationCaches
+from farm.storage.sql_canaries import SqlCanaries
 from farm.storage.sql_engines import SqlEngineFiles
 from farm.storage.sql_fleet import SqlFleetCatalog
 from farm.storage.sql_garbage import SqlGarbageRecords
@@ -28,6 +29,7 @@ from farm.storage.sql_jobs import SqlJobLedger
 from farm.storage.sql_keys import SqlSigningKeys
 from farm.storage.sql_metrics import SqlMetrics
 from farm.storage.sql_models import SqlModelCatalog
+from farm.storage.sql_stored_references import SqlStoredReferences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +61,8 @@ class SqlTransaction:
         self.engines = SqlEngineFiles(connection)
         self.caches = SqlTimingCaches(connection)
         self.calibration_caches = SqlCalibrationCaches(connection)
+        self.references = SqlStoredReferences(connection)
+        self.canaries = SqlCanaries(connection)
         self.keys = SqlSigningKeys(connection)
         self.garbage = SqlGarbageRecords(connection)
         self.metrics = SqlMetrics(connection)

@@ -77,6 +77,7 @@ def run_from_row(row: Row[Any], measurements: tuple[Measurement, ...]) -> Run:
         profile=Digest(row.profile_sha256, row.profile_size_bytes) if row.profile_sha256 else None,
         nsys_sha256=row.benchmark.get("nsys_sha256", ""),
         engine_sha256=row.benchmark.get("engine_sha256", ""),
+        verified_with=row.benchmark.get("verified_with", {}),
         startup=row.startup or {},
         comparison=row.comparison or {},
         suspect=row.suspect,

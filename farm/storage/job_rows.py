@@ -29,10 +29,13 @@ def dedup_sha256(spec: BuildSpec, request: JobRequest) -> str:
             sorted(request.benchmark.batches),
             verification.inputs_sha256,
             {name: repr(limit) for name, limit in verification.thresholds.as_json().items()},
+            *([repr(verification.beyond_inputs)] if verification.beyond_inputs else []),
         ]
         # Only where asked for: jobs of before are what they were.
         parts += [name for name in ("profile", "nsys") if getattr(request.benchmark, name)]
         parts += [{name: value} for name, value in _wishes(request).items()]
+        asked = request.benchmark.as_json()
+        parts += [{name: asked[name]} for name in ("method", "streams", "flush_l2") if name in asked]
     return digest_of_json(parts).sha256
 
 
@@ -42,7 +45,7 @@ def _wishes(request: JobRequest) -> dict[str, Any]:
 
 
 #: Not told unless asked for: jobs of before are what they were.
-_USUAL: Mapping[str, Any] = {"on_device": "", "repeat": 1, "against": ""}
+_USUAL: Mapping[str, Any] = {"on_device": "", "repeat": 1, "against": 0}
 
 
 def request_as_json(request: JobRequest) -> dict[str, Any]:

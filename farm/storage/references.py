@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, Column, select
+from sqlalchemy import JSON, Column, literal, select
 
+from farm.domain.stored_references import KEPT_S
+from farm.storage.columns import SecondsFromNow
 from farm.storage.tables import (
     artifacts,
     attempts,
@@ -23,6 +25,7 @@ from farm.storage.tables import (
     metadata,
     models,
     runs,
+    stored_references,
     submissions,
     toolchains,
 )
@@ -37,8 +40,9 @@ DOCUMENTS: tuple[tuple[Column[Any], tuple[str, ...] | None], ...] = (
     (models.c.files, None),
     (jobs.c.request, ("verification", "inputs_sha256")),
     (follow_ups.c.request, ("verification", "inputs_sha256")),
-    # The engine that another one is held against must be there until it has been done.
-    (jobs.c.request, ("against",)),
+    (jobs.c.request, ("verification", "metrics")),
+    (follow_ups.c.request, ("verification", "metrics")),
+    (runs.c.benchmark, ("verified_with", "metrics")),
     (submissions.c.request, ("inputs_sha256",)),
     (runs.c.benchmark, ("inputs_sha256",)),
     (runs.c.benchmark, ("nsys_sha256",)),
@@ -81,8 +85,12 @@ NO_DIGESTS: frozenset[Column[Any]] = frozenset(
     }
 )
 
-#: Rows whose reference does not count: a retired engine has given up its bytes.
-_COUNTS: dict[Column[Any], ColumnElement[bool]] = {engines.c.artifact_sha256: engines.c.retired_at.is_(None)}
+#: Rows whose reference counts only so long: a retired engine has given up its bytes, and so has a model's
+#: reference that nobody was lent for months.
+_COUNTS: dict[Column[Any], ColumnElement[bool]] = {
+    engines.c.artifact_sha256: engines.c.retired_at.is_(None),
+    stored_references.c.artifact_sha256: stored_references.c.created_at > SecondsFromNow(literal(-KEPT_S)),
+}
 _SHA256 = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 

@@ -159,10 +159,12 @@ class SqlFiling:
             "startup": dict(outcome.startup) or None,
             "suspect": self._suspect(attempt.device_uuid),
         }
+        beyond = job.request.verification.beyond_inputs
         benchmark = {
             **job.request.benchmark.as_json(),
             "inputs_sha256": job.request.verification.inputs_sha256,
             "engine_sha256": outcome.measured_sha256,
+            **({"verified_with": beyond} if beyond else {}),
         }
         for number, disturbed in enumerate(outcome.disturbed, 1):
             values = {**common, "number": number, "benchmark": benchmark, "taints": []}

@@ -234,12 +234,12 @@ class FarmCommand:
 
 def fast_spec(folder: Path, **changes: Any) -> Path:
     """A spec file whose benchmark is short; everything else is the command line's."""
-    return spec(folder, warmup_ms=1, duration_ms=20, **changes)
+    return spec(folder, warmup_ms=1, duration_ms=20, interval_percent=100, **changes)
 
 
 def slow_spec(folder: Path, seconds: float = 20.0, **changes: Any) -> Path:
     """A spec file whose benchmark takes so long."""
-    return spec(folder, warmup_ms=1, duration_ms=int(1000 * seconds), **changes)
+    return spec(folder, warmup_ms=1, duration_ms=int(1000 * seconds), interval_percent=100, **changes)
 
 
 def spec(folder: Path, **values: Any) -> Path:

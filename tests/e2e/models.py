@@ -50,6 +50,27 @@ def segmentation(seed: int = 0, *, classes: int = 3) -> ModelProto:
     return helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 17)])
 
 
+def lookup(seed: int = 0, *, words: int = 100) -> ModelProto:
+    """`scores = table[ids] * mask`, with ids and mask of N x 6 and a table of words x 4: an index beyond it fails."""
+    table = np.random.default_rng(seed).standard_normal((words, 4)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["table", "ids"], ["found"], name="look-up"),
+            helper.make_node("Cast", ["attention_mask"], ["weights"], name="cast", to=FLOAT),
+            helper.make_node("Unsqueeze", ["weights", "last"], ["column"], name="unsqueeze"),
+            helper.make_node("Mul", ["found", "column"], ["scores"], name="multiply"),
+        ],
+        "lookup",
+        [
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["N", 6])
+            for name in ("ids", "attention_mask")
+        ],
+        [helper.make_tensor_value_info("scores", FLOAT, ["N", 6, 4])],
+        [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.array([2]), "last")],
+    )
+    return helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 17)])
+
+
 def slow(seed: int = 0, *, size: int = 512, layers: int = 6) -> ModelProto:
     """A chain of matrix products: one inference of 512 rows takes milliseconds on any CPU."""
     weights = np.random.default_rng(seed).standard_normal((size, size)).astype(np.float32) / size**0.5

@@ -232,7 +232,11 @@ def test_history_and_its_filters(filled_home: FarmCommand) -> None:
     assert batches("--since", "2999-01-01") == batches("--gpu", "sm89") == batches("--batch", "7") == []
     assert batches("--gpu", "cpu", "--toolchain", "onnxruntime", "--precision", "fp32", "--tainted") == [1, 4]
     shown = filled_home.run("history", "dense@1")
-    assert re.search(r"^20\d\d-.* +1 +cpu-\S+ +onnxruntime \S+ .* fp32 +1 +plain ", shown.out, re.MULTILINE)
+    # What all rows have in common is said once.
+    assert re.search(r"^all: version 1, device type cpu-\S+, toolchain onnxruntime \S+, ", shown.out)
+    assert re.search(r"^20\d\d-\S+ \S+ +fp32 +1 +\d", shown.out, re.MULTILINE)
+    alone = filled_home.run("history", "dense@1", "--batch", "4").out
+    assert re.search(r"^20\d\d-.* +1 +cpu-\S+ +onnxruntime \S+ +fp32 +4 +plain +\d", alone, re.MULTILINE)
     assert "No measurement of dense matches" in filled_home.run("history", "dense", "--batch", "7").err
     said = filled_home.refused("history", "dense", "--since", "yesterday", code=2)
     assert "not a time: --since yesterday" in said

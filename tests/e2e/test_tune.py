@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.driver import FarmCommand
 
-QUICK = ("--warmup-ms", "1", "--duration-ms", "20")
+QUICK = ("--warmup-ms", "1", "--duration-ms", "20", "--interval-percent", "100")
 
 
 @pytest.fixture
@@ -111,3 +111,13 @@ def test_tuning_needs_a_demand_and_one_device_type(farm: FarmCommand, tmp_path: 
     assert "nothing is asked of the engine" in farm.refused("tune", path, "--gpu", "cpu", code=2)
     assert "unknown accuracy 'cosin'" in farm.refused("tune", path, "--min-accuracy", "cosin=1", code=2)
     assert "not a latency" in farm.refused("tune", path, "--max-latency", "soon", code=2)
+
+
+def test_a_device_that_nobody_has_is_refused_before_anything_is_built(
+    farm: FarmCommand, tmp_path: Path
+) -> None:
+    path = models.save(models.dense(1), tmp_path / "dense.onnx")
+    said = farm.refused("tune", path, "--gpu", "sm89", "--max-latency", "5ms", code=2)
+    assert "no worker has a" in said
+    assert "engines for it can be built here and not measured, so nothing can be tuned" in said
+    assert farm.submissions() == []

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from farm.domain.work import Attempt, Job
 
 ROOT = Path(__file__).parents[2]
-QUICK = BenchmarkSpec(warmup_ms=0, duration_ms=5, min_iterations=3)
+QUICK = BenchmarkSpec(warmup_ms=0, duration_ms=5, min_iterations=3, precision_percent=100)
 CPU = DeviceType(DeviceKind.CPU, "Test CPU", units=2)
 PATIENCE_S = 60.0
 #: Shorter than usual, longer than a busy machine may stop a thread for.

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tests.fakes.calibration_caches import InMemoryCalibrationCaches
+from tests.fakes.canaries import InMemoryCanaries
 from tests.fakes.engine_files import InMemoryEngineFiles
 from tests.fakes.fleet_catalog import InMemoryFleetCatalog
 from tests.fakes.job_ledger import InMemoryJobLedger
 from tests.fakes.model_catalog import InMemoryModelCatalog
 from tests.fakes.signing_keys import InMemorySigningKeys
+from tests.fakes.stored_references import InMemoryStoredReferences
 from tests.fakes.tables import Tables
 from tests.fakes.timing_caches import InMemoryTimingCaches
 
@@ -77,6 +79,8 @@ class InMemoryTransaction:
         self.engines = InMemoryEngineFiles(tables, self.now)
         self.caches = InMemoryTimingCaches(tables, self.now)
         self.calibration_caches = InMemoryCalibrationCaches(tables, self.now)
+        self.references = InMemoryStoredReferences(tables)
+        self.canaries = InMemoryCanaries(tables, self.now)
         self.keys = InMemorySigningKeys(tables, self.now)
 
     def now(self) -> datetime:

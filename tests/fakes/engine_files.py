@@ -91,7 +91,7 @@ class InMemoryEngineFiles:
             self.add_artifact(outcome.engine, "engine")
         if outcome.layer_information is not None:
             self.add_artifact(outcome.layer_information, "layers")
-        if outcome.accuracy is not None or outcome.measurements:
+        if outcome.accuracy is not None or outcome.measurements or outcome.comparison:
             engine = replace(engine, runs=(*engine.runs, self._new_run(engine, job, attempt, outcome)))
         self._tables.engines[engine.id] = engine
         return engine.id
@@ -104,7 +104,7 @@ class InMemoryEngineFiles:
             if version.name == name
             for engine in self.engines(model_sha256=version.model_sha256, with_retired=True)
             for run in engine.runs
-            if (since is None or run.started_at >= since) and (include_tainted or not run.taints)
+            if (since is None or run.started_at >= since) and (include_tainted or run.is_clean)
             for measurement in run.measurements
         ]
         return sorted(found, key=lambda entry: (entry.run.started_at, entry.run.id, entry.measurement.batch))
@@ -138,9 +138,10 @@ class InMemoryEngineFiles:
         )
 
     def _new_run(self, engine: Engine, job: Job, attempt: Attempt, outcome: AttemptOutcome) -> Run:
-        for artifact in (outcome.samples, outcome.profile, outcome.nsys):
+        for artifact in (outcome.samples, outcome.profile, outcome.nsys, outcome.histogram):
             if artifact is not None:
                 self.add_artifact(artifact, "beside a run")
+        suspicion = self._tables.suspects.get(attempt.device_uuid)
         return Run(
             id=sum(len(known.runs) for known in self._tables.engines.values()) + 1,
             engine_id=engine.id,
@@ -153,9 +154,14 @@ class InMemoryEngineFiles:
             samples=outcome.samples,
             inputs_sha256=job.request.verification.inputs_sha256,
             engine_sha256=outcome.measured_sha256,
+            verified_with=job.request.verification.beyond_inputs,
+            histogram=outcome.histogram,
             taints=("Nsight Systems looked on",) if outcome.nsys else (),
             profile=outcome.profile,
             nsys_sha256=outcome.nsys.sha256 if outcome.nsys else "",
+            comparison=outcome.comparison,
+            suspect=suspicion.reason if suspicion else "",
+            attempt_id=attempt.id,
         )
 
 

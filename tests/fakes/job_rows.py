@@ -72,7 +72,7 @@ def same_work(spec: BuildSpec, request: JobRequest) -> tuple[object, ...]:
         return (request.kind, spec.digest)
     benchmark = request.benchmark
     asked = (sorted(benchmark.batches), benchmark.profile, benchmark.nsys)
-    wishes = (request.on_device, request.repeat, request.against)
+    wishes = (request.on_device, request.repeat, request.against, benchmark.methods)
     return (request.kind, spec.digest, *asked, *wishes, request.verification.inputs_sha256)
 
 

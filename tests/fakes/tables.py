@@ -9,10 +9,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from farm.domain.calibration_caches import CalibrationCacheKey, FiledCalibrationCache
+    from farm.domain.canaries import Canary, Suspicion
     from farm.domain.digests import Digest
     from farm.domain.filing import Engine, SigningKey
     from farm.domain.fleet import Drain, WorkerRegistration
     from farm.domain.models import Model
+    from farm.domain.stored_references import StoredReference
     from farm.domain.targets import Device, DeviceType, ToolchainId
     from farm.domain.timing_caches import CacheKey, CacheUse, FiledCache
     from farm.domain.toolchains import ToolchainDescription
@@ -60,9 +62,12 @@ class Tables:
     timing_caches: dict[CacheKey, FiledCache] = field(default_factory=dict)
     cache_uses: dict[int, CacheUse] = field(default_factory=dict)
     calibration_caches: dict[CalibrationCacheKey, FiledCalibrationCache] = field(default_factory=dict)
+    stored_references: dict[str, StoredReference] = field(default_factory=dict)
     drains: dict[str, Drain] = field(default_factory=dict)
     duties: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     usage: dict[str, tuple[float, datetime]] = field(default_factory=dict)
     charged: set[int] = field(default_factory=set)
     keys: dict[str, SigningKey] = field(default_factory=dict)
     follow_ups: list[FollowUp] = field(default_factory=list)
+    canaries: list[Canary] = field(default_factory=list)
+    suspects: dict[str, Suspicion] = field(default_factory=dict)

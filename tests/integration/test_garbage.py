@@ -8,11 +8,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from farm.domain.errors import ConflictError, InvalidRequestError, NoEngineFitsError, NotFoundError
 from farm.domain.garbage import RetireQuery
 from farm.domain.models import ModelFile
+from farm.domain.stored_references import KEPT_S, StoredReference
 from farm.domain.verification import VerificationSpec
 from farm.domain.work import Cell, Disposition
 from farm.services.fetch import FetchQuery, find_engine
@@ -194,6 +195,26 @@ def test_whatever_a_row_or_a_document_refers_to_stays(database: SqlDatabase, sto
     put_old(store, "nothing's")
     assert removed(collect(database, store)) == {a_digest("nothing's")}
     assert all(store.has(digest) for digest in kept)
+
+
+def test_a_models_reference_stays_while_it_is_lent_and_can_be_filed_anew_when_it_is_gone(
+    database: SqlDatabase, store: ArtifactFolder
+) -> None:
+    given_a_model(database, a_model(), "m")
+    key, kept = a_digest("key").sha256, StoredReference(put_old(store, "reference"), "onnxruntime 1 fp32")
+    with database.transaction() as transaction:
+        transaction.references.file(key, a_model().digest.sha256, kept)
+    assert not removed(collect(database, store))
+    with database.transaction() as transaction:
+        long_ago = transaction.now() - timedelta(seconds=KEPT_S + 60)
+        transaction.connection.execute(update(tables.stored_references).values(created_at=long_ago))
+    assert removed(collect(database, store)) == {kept.digest}
+    new = StoredReference(put_old(store, "another"), kept.name)
+    with database.transaction() as transaction:
+        assert transaction.references.find(key) is None
+        assert transaction.references.file(key, a_model().digest.sha256, new)
+        assert transaction.references.find(key) == new
+    assert not removed(collect(database, store))
 
 
 def test_every_reference_is_known() -> None:

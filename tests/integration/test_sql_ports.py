@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.behaviours.attempts import AttemptsBehaviour
 from tests.behaviours.attempts_given_back import AttemptsGivenBackBehaviour
 from tests.behaviours.calibration_caches import CalibrationCachesBehaviour
+from tests.behaviours.canaries import CanariesBehaviour
 from tests.behaviours.engine_files import EngineFilesBehaviour
 from tests.behaviours.job_ledger import JobLedgerBehaviour
 from tests.behaviours.job_turns import JobTurnsBehaviour
@@ -13,6 +14,7 @@ from tests.behaviours.model_catalog import ModelCatalogBehaviour
 from tests.behaviours.rebuilt_engines import RebuiltEnginesBehaviour
 from tests.behaviours.shared_jobs import SharedJobsBehaviour
 from tests.behaviours.signing_keys import SigningKeysBehaviour
+from tests.behaviours.stored_references import StoredReferencesBehaviour
 from tests.behaviours.submissions import SubmissionsBehaviour
 from tests.behaviours.timing_caches import TimingCachesBehaviour
 from tests.behaviours.worker_states import WorkerStatesBehaviour
@@ -66,8 +68,16 @@ class TestTimingCaches(TimingCachesBehaviour):
     """`SqlTimingCaches`."""
 
 
+class TestCanaries(CanariesBehaviour):
+    """`SqlCanaries`."""
+
+
 class TestCalibrationCaches(CalibrationCachesBehaviour):
     """`SqlCalibrationCaches`."""
+
+
+class TestStoredReferences(StoredReferencesBehaviour):
+    """`SqlStoredReferences`."""
 
 
 class TestAttemptsGivenBack(AttemptsGivenBackBehaviour):

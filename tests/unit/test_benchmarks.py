@@ -87,14 +87,23 @@ def test_the_order_of_samples_does_not_count(samples: NDArray[np.float64], rando
 def test_figures_stand_in_their_order(samples: NDArray[np.float64]) -> None:
     found = summarise(samples)
     assert found.min_ms <= found.median_ms <= found.max_ms
-    assert found.min_ms <= found.p90_ms <= found.p95_ms <= found.p99_ms <= found.max_ms
+    told = [p for p in (found.p90_ms, found.p95_ms, found.p99_ms) if p is not None]
+    assert sorted([found.max_ms, found.min_ms, *told]) == [found.min_ms, *told, found.max_ms]
     assert found.mean_ms == pytest.approx(samples.mean())
     assert found.std_ms == pytest.approx(samples.std(), abs=1e-9)
     assert found.count == len(samples)
 
 
-def test_one_sample_is_every_figure() -> None:
-    assert summarise(np.asarray([2.5])) == LatencySummary(2.5, 2.5, 2.5, 2.5, 2.5, 2.5, 2.5, 0.0, 1)
+def test_one_sample_is_every_figure_but_no_percentile() -> None:
+    assert summarise(np.asarray([2.5])) == LatencySummary(2.5, 2.5, 2.5, 2.5, None, None, None, 0.0, 1)
+
+
+@pytest.mark.parametrize(("name", "enough"), [("p90_ms", 100), ("p95_ms", 200), ("p99_ms", 1000)])
+def test_a_percentile_is_told_from_ten_samples_beyond_it_on(name: str, enough: int) -> None:
+    samples = np.arange(enough, dtype=np.float64)
+    found = getattr(summarise(samples), name)
+    assert found == percentile(samples, float(name[1:3]))
+    assert getattr(summarise(samples[1:]), name) is None
 
 
 def test_samples_are_left_as_they_are() -> None:
@@ -125,7 +134,14 @@ def test_a_measurement_survives_json(measurement: Measurement) -> None:
     assert Measurement.from_json(json.loads(json.dumps(measurement.as_json()))) == measurement
 
 
-@pytest.mark.parametrize("spec", [BenchmarkSpec(), BenchmarkSpec((1, 8), 0, 1, 1, 1)])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        BenchmarkSpec(),
+        BenchmarkSpec((1, 8), 0, 1, 1, 1),
+        BenchmarkSpec(method="trtexec-10", streams=(1, 4), flush_l2=True, precision_percent=2, max_duration_ms=9000),
+    ],
+)
 def test_a_benchmarks_wishes_survive_json(spec: BenchmarkSpec) -> None:
     assert BenchmarkSpec.from_json(json.loads(json.dumps(spec.as_json()))) == spec
 
@@ -139,11 +155,31 @@ def test_a_benchmarks_wishes_survive_json(spec: BenchmarkSpec) -> None:
         {"min_iterations": 0},
         {"min_iterations": 10, "max_iterations": 9},
         {"warmup_ms": -1},
+        {"method": "by-hand"},
+        {"streams": ()},
+        {"streams": (0,)},
+        {"streams": (65,)},
+        {"precision_percent": 0},
+        {"precision_percent": float("nan")},
+        {"duration_ms": 100, "max_duration_ms": 99},
     ],
 )
 def test_what_can_not_be_measured_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidSpecError):
         BenchmarkSpec(**wrong)
+
+
+def test_what_an_earlier_release_asked_for_is_read() -> None:
+    """As a job of the database has it that release 0.1 has queued."""
+    asked = {"batches": [8], "warmup_ms": 200, "duration_ms": 1000, "min_iterations": 20, "max_iterations": 20_000}
+    spec = BenchmarkSpec.from_json(asked)
+    assert spec == BenchmarkSpec((8,), duration_ms=1000)
+    assert spec.as_json() == asked
+
+
+def test_how_long_it_may_take_is_ten_times_the_least_unless_told() -> None:
+    assert BenchmarkSpec(duration_ms=50).longest_ms == 500
+    assert BenchmarkSpec(duration_ms=50, max_duration_ms=70).longest_ms == 70
 
 
 def test_profiling_stands_in_the_document_only_where_it_is_asked_for() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from farm.domain.errors import DeviceUnavailableError
-from workers.device_lock import DeviceLock
+from workers.device_lock import DeviceLock, is_containers_own
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,3 +110,16 @@ def test_whether_a_device_could_be_locked_is_known_without_taking_it(tmp_path: P
         DeviceLock("GPU-1", folder=tmp_path / "file").check()
     with DeviceLock("GPU-1", folder=tmp_path / "locks"):
         DeviceLock("GPU-1", folder=tmp_path / "locks").check()
+
+
+@pytest.mark.parametrize("mark", [".dockerenv", "run/.containerenv"])
+def test_a_folder_of_a_containers_own_file_system_is_told_from_one_that_is_mounted(
+    tmp_path: Path, mark: str
+) -> None:
+    folder = tmp_path / "not" / "there" / "yet"
+    assert not is_containers_own(folder, tmp_path)
+    (tmp_path / mark).parent.mkdir(exist_ok=True)
+    (tmp_path / mark).touch()
+    assert is_containers_own(folder, tmp_path)
+    # The kernel's own file system is mounted everywhere.
+    assert not is_containers_own(Path("/proc/self"), tmp_path)

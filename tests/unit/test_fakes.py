@@ -10,6 +10,7 @@ import pytest
 from tests.behaviours.artifact_store import ArtifactStoreBehaviour
 from tests.behaviours.attempts import AttemptsBehaviour
 from tests.behaviours.calibration_caches import CalibrationCachesBehaviour
+from tests.behaviours.canaries import CanariesBehaviour
 from tests.behaviours.engine_files import EngineFilesBehaviour
 from tests.behaviours.job_ledger import JobLedgerBehaviour
 from tests.behaviours.job_turns import JobTurnsBehaviour
@@ -18,6 +19,7 @@ from tests.behaviours.model_catalog import ModelCatalogBehaviour
 from tests.behaviours.rebuilt_engines import RebuiltEnginesBehaviour
 from tests.behaviours.shared_jobs import SharedJobsBehaviour
 from tests.behaviours.signing_keys import SigningKeysBehaviour
+from tests.behaviours.stored_references import StoredReferencesBehaviour
 from tests.behaviours.submissions import SubmissionsBehaviour
 from tests.behaviours.timing_caches import TimingCachesBehaviour
 from tests.behaviours.worker_states import WorkerStatesBehaviour
@@ -98,8 +100,16 @@ class TestInMemoryTimingCaches(TimingCachesBehaviour):
     """Timing caches."""
 
 
+class TestInMemoryCanaries(CanariesBehaviour):
+    """`InMemoryCanaries`."""
+
+
 class TestInMemoryCalibrationCaches(CalibrationCachesBehaviour):
     """`InMemoryCalibrationCaches`."""
+
+
+class TestInMemoryStoredReferences(StoredReferencesBehaviour):
+    """`InMemoryStoredReferences`."""
 
 
 class TestInMemoryWorkerStates(WorkerStatesBehaviour):

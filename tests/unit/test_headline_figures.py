@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cli.tables import engine_as_json, engine_rows
+from cli.tables import ENGINE_COLUMNS, engine_as_json, engine_rows
 from farm.services.profiling import profiled_run
 from tests.behaviours.given import given_a_farm, given_a_finished_job
 from tests.factories import (
@@ -63,7 +63,7 @@ def test_a_run_that_looked_inside_adds_its_batch_and_replaces_nothing(database: 
     assert engine.latest_run == engine.runs[0]
     slugs = {a_device_type(): "h200"}
     assert [row[5] for row in engine_rows(engine, slugs)] == [1, 7, 8]
-    assert engine_rows(engine, slugs)[0][9] == "55.0 dB"
+    assert engine_rows(engine, slugs)[0][ENGINE_COLUMNS.index("SNR>")] == "55.0 dB"
     assert [m["batch"] for m in engine_as_json(engine, slugs)["measurements"]] == [1, 7, 8]
     assert profiled_run(engine) == engine.runs[1]
 

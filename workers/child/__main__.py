@@ -67,7 +67,18 @@ def _answer(request: dict[str, Any], events: EventStream) -> dict[str, Any]:
     if operation == "reference":
         from workers.child.reference import compute_reference
 
-        return {"failure": None, "reference": compute_reference(reference_request_from_json(request))}
+        wanted = reference_request_from_json(request)
+        if wanted.in_doubles:
+            from workers.conversion.doubles import open_in_doubles
+
+            return {"failure": None, "reference": compute_reference(wanted, open_in_doubles)}
+        return {"failure": None, "reference": compute_reference(wanted)}
+    if operation == "metrics":
+        from workers.child.metrics_request import MetricsRequest
+        from workers.child.user_metrics import compute_metrics
+
+        events.enter(Phase.VERIFY, "computing metrics")
+        return {"failure": None, "metrics": compute_metrics(MetricsRequest.from_json(request))}
     if operation == "convert":
         from workers.conversion.convert import convert_model
         from workers.conversion.request import conversion_request_from_json

@@ -15,6 +15,7 @@ import numpy as np
 from farm.domain.errors import BuildError
 from farm.domain.jobs import Phase
 from workers.child.benchmark import time_engine
+from workers.child.compare import compare_with_rival
 from workers.child.loading import load_engine, load_exactly
 from workers.child.profile import profile_engine
 from workers.child.rebuilds import build_and_choose
@@ -24,6 +25,7 @@ from workers.child.verify import verify
 if TYPE_CHECKING:
     from farm.domain.accuracy import Accuracy
     from farm.domain.benchmarks import Measurement
+    from farm.domain.comparisons import Comparison
     from workers.child.events import EventStream
     from workers.toolchains.toolchain import BuildInput, BuildOutput, Progress, Refits, Toolchain
 
@@ -47,9 +49,10 @@ def run_attempt(request: AttemptRequest, events: EventStream) -> AttemptResult:
         seconds[Phase.BUILD.value] = time.perf_counter() - begin
     accuracy: Accuracy | None = None
     measurements: list[Measurement] = []
+    comparisons: list[Comparison] = []
     if request.inputs_path is not None or request.benchmark is not None:
         with closing(load_engine(toolchain, request, build)) as engine:
-            if request.inputs_path is not None:
+            if request.inputs_path is not None and not request.is_verified:
                 events.enter(Phase.VERIFY)
                 begin = time.perf_counter()
                 accuracy = verify(engine, request, events.progress)
@@ -58,7 +61,10 @@ def run_attempt(request: AttemptRequest, events: EventStream) -> AttemptResult:
             if request.benchmark is not None:
                 events.enter(Phase.BENCHMARK)
                 begin = time.perf_counter()
-                measurements = time_engine(engine, request, events.progress)
+                if request.rival is not None:
+                    comparisons = compare_with_rival(toolchain, engine, request, events.progress)
+                else:
+                    measurements = time_engine(engine, request, events.progress)
                 if request.benchmark.profile:
                     profile_engine(engine, request, events.progress)
                 seconds[Phase.BENCHMARK.value] = time.perf_counter() - begin
@@ -68,6 +74,7 @@ def run_attempt(request: AttemptRequest, events: EventStream) -> AttemptResult:
         measurements=tuple(measurements),
         seconds=seconds,
         environment=_environment(),
+        comparisons=tuple(comparisons),
     )
 
 

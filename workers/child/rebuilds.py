@@ -160,6 +160,7 @@ def _own_files(request: AttemptRequest, name: str) -> AttemptRequest:
         build=build,
         samples_path=own(request.samples_path),
         histogram_path=own(request.histogram_path),
+        actual_path=own(request.actual_path),
     )
 
 
@@ -198,6 +199,7 @@ def _keep(kept: _Contender, request: AttemptRequest) -> BuildOutput:
         (own.engine_path, request.engine_path),
         (own.samples_path, request.samples_path),
         (own.histogram_path, request.histogram_path),
+        (own.actual_path, request.actual_path),
     ]
     if own.build is not None and build is not None:
         places += [

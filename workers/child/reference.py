@@ -9,6 +9,7 @@ from workers.child.reference_request import further_path
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Callable, Tuple
 
     from numpy.typing import NDArray
 
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
     from workers.child.reference_request import ReferenceRequest
     from workers.toolchains.toolchain import LoadedEngine
 
+    OpensModel = Callable[[Path], Tuple[LoadedEngine, str]]
 
-def compute_reference(request: ReferenceRequest) -> str:
+
+def compute_reference(request: ReferenceRequest, open_model: OpensModel | None = None) -> str:
     """Writes the reference's outputs, and the inputs if they are to be made.
+
+    Args:
+        request: what to compute.
+        open_model: what runs the model; none for the usual one of its format, in FP32.
 
     Returns:
         What computed them, such as `onnxruntime 1.23.2 fp32`.
@@ -27,10 +34,10 @@ def compute_reference(request: ReferenceRequest) -> str:
         InvalidSpecError: the given inputs do not fit the model.
         BuildError: ONNX Runtime or PyTorch does not run the model.
     """
-    engine, name = _runner(request.model_path)
+    engine, name = (open_model or _runner)(request.model_path)
     try:
         if request.make_inputs:
-            arrays = _made(engine, request.shapes, request.values, request.seed, request.inputs_path)
+            arrays = _made(engine, request.shapes, request.values, request, request.inputs_path)
         else:
             given = with_values(read_arrays(request.inputs_path), request.values, engine.inputs)
             arrays = check_inputs(given, engine.inputs)
@@ -38,7 +45,7 @@ def compute_reference(request: ReferenceRequest) -> str:
         write_arrays(request.outputs_path, outputs)
         for number, (shapes, values) in enumerate(request.further, start=2):
             inputs_path = further_path(request.inputs_path, number)
-            arrays = _made(engine, shapes, values, request.seed, inputs_path)
+            arrays = _made(engine, shapes, values, request, inputs_path)
             write_arrays(further_path(request.outputs_path, number), engine.infer(arrays))
     finally:
         engine.close()
@@ -49,12 +56,12 @@ def _made(
     engine: LoadedEngine,
     shapes: Mapping[str, Shape],
     values: Mapping[str, Shape],
-    seed: int,
+    request: ReferenceRequest,
     path: Path,
 ) -> dict[str, NDArray[Any]]:
     """Random inputs, written to a file."""
     drawn = [tensor for tensor in engine.inputs if tensor.name not in values]
-    arrays = with_values(random_inputs(drawn, shapes, seed), values, engine.inputs)
+    arrays = with_values(random_inputs(drawn, shapes, request.seed, request.ranges), values, engine.inputs)
     write_arrays(path, arrays)
     return arrays
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Tuple
 
+from farm.domain.input_ranges import InputRange, ranges_as_json, ranges_from_json
+
 if TYPE_CHECKING:
     from farm.domain.shapes import Shape
 
@@ -24,6 +26,8 @@ class ReferenceRequest:
         values: what inputs that hold a shape are fed with, where they are not given.
         further: shapes and values of one more call each, on random inputs: the engine's other optimization profiles.
             Their files are named by `further_path`.
+        ranges: of random inputs whose range is known.
+        in_doubles: whether it is computed in FP64.
     """
 
     model_path: Path
@@ -34,6 +38,8 @@ class ReferenceRequest:
     outputs_path: Path
     values: Mapping[str, Shape] = field(default_factory=dict)
     further: Tuple[Tuple[Mapping[str, Shape], Mapping[str, Shape]], ...] = ()
+    ranges: Mapping[str, InputRange] = field(default_factory=dict)
+    in_doubles: bool = False
 
 
 def further_path(path: Path, profile: int) -> Path:
@@ -53,6 +59,8 @@ def reference_request_as_json(request: ReferenceRequest) -> dict[str, Any]:
         "outputs_path": str(request.outputs_path),
         "values": shapes_as_json(request.values),
         "further": [[shapes_as_json(shapes), shapes_as_json(values)] for shapes, values in request.further],
+        "ranges": ranges_as_json(request.ranges),
+        "in_doubles": request.in_doubles,
     }
 
 
@@ -67,6 +75,8 @@ def reference_request_from_json(value: Mapping[str, Any]) -> ReferenceRequest:
         Path(value["outputs_path"]),
         shapes_from_json(value["values"]),
         tuple((shapes_from_json(shapes), shapes_from_json(values)) for shapes, values in value["further"]),
+        ranges_from_json(value["ranges"]),
+        value["in_doubles"],
     )
 
 

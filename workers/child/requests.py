@@ -8,44 +8,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping
 
 from farm.domain.accuracy import Accuracy
 from farm.domain.benchmarks import BenchmarkSpec, Measurement
+from farm.domain.comparisons import Comparison
+from farm.domain.input_ranges import InputRange, ranges_as_json, ranges_from_json
 from farm.domain.jobs import Failure
 from farm.domain.shapes import Shape, ShapeRange
 from farm.domain.thresholds import Thresholds
 from workers.child.build_series import BuildSeries
 from workers.child.reference_request import shapes_as_json, shapes_from_json
+from workers.child.rival_request import Rival
+from workers.child.timed_call import TimedCall
 from workers.toolchains.toolchain import BuildInput, BuildOutput, CalibrationInput
-
-
-class TimedCall(NamedTuple):
-    """One measurement of a benchmark.
-
-    Attributes:
-        batch: the batch size that it stands for.
-        shapes: every input's shape.
-        values: of the inputs that hold a shape.
-    """
-
-    batch: int
-    shapes: Mapping[str, Shape]
-    values: Mapping[str, Shape] = MappingProxyType({})
-
-    def as_json(self) -> dict[str, Any]:
-        """The form in a request."""
-        return {
-            "batch": self.batch,
-            "shapes": shapes_as_json(self.shapes),
-            "values": shapes_as_json(self.values),
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> TimedCall:
-        """The inverse of `as_json`."""
-        return cls(value["batch"], shapes_from_json(value["shapes"]), shapes_from_json(value["values"]))
 
 
 @dataclass(frozen=True)
@@ -70,7 +46,11 @@ class AttemptRequest:
         chunk_values: what inputs that hold a shape are verified with, where the inputs' file has none.
         plugin_paths: plugin libraries that the engine needs to be loaded.
         io_scales: of int8 inputs and outputs of a filed engine whose model has floats there.
+        rival: the engine that this one is held against, in place of a benchmark; none for none.
         histogram_path: where to write the histogram of the outputs' errors (JSON); none if nobody wants it.
+        input_ranges: of random inputs whose range is known.
+        actual_path: where to write the engine's outputs in the verification (`.npz`); none if nobody wants them.
+        is_verified: whether its outputs were compared before, so that the inputs are for timing alone.
     """
 
     toolchain: str
@@ -91,6 +71,10 @@ class AttemptRequest:
     plugin_paths: tuple[Path, ...] = ()
     io_scales: Mapping[str, float] = field(default_factory=dict)
     histogram_path: Path | None = None
+    rival: Rival | None = None
+    input_ranges: Mapping[str, InputRange] = field(default_factory=dict)
+    actual_path: Path | None = None
+    is_verified: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +88,7 @@ class AttemptResult:
         measurements: one per shape and way of launching.
         seconds: wall time of each phase that ran.
         environment: versions and facts of the process, for the record.
+        comparisons: with the rival, one per shape and way of launching.
     """
 
     failure: Failure | None = None
@@ -112,6 +97,7 @@ class AttemptResult:
     measurements: tuple[Measurement, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    comparisons: tuple[Comparison, ...] = ()
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -147,6 +133,7 @@ def attempt_request_as_json(request: AttemptRequest) -> dict[str, Any]:
             "conversion": build.conversion,
             "layers_path": _optional_text(build.layers_path),
             "refit_path": _optional_text(build.refit_path),
+            "program_path": _optional_text(build.program_path),
         },
         "inputs_path": _optional_text(request.inputs_path),
         "reference_path": _optional_text(request.reference_path),
@@ -161,7 +148,11 @@ def attempt_request_as_json(request: AttemptRequest) -> dict[str, Any]:
         "chunk_values": shapes_as_json(request.chunk_values),
         "plugin_paths": [str(path) for path in request.plugin_paths],
         "io_scales": dict(request.io_scales),
+        "rival": request.rival and request.rival.as_json(),
         "histogram_path": _optional_text(request.histogram_path),
+        "input_ranges": ranges_as_json(request.input_ranges),
+        "actual_path": _optional_text(request.actual_path),
+        "is_verified": request.is_verified,
     }
 
 
@@ -192,6 +183,7 @@ def attempt_request_from_json(value: Mapping[str, Any]) -> AttemptRequest:
             conversion=build["conversion"],
             layers_path=_optional_path(build["layers_path"]),
             refit_path=_optional_path(build["refit_path"]),
+            program_path=_optional_path(build["program_path"]),
         )
         if build
         else None,
@@ -208,7 +200,11 @@ def attempt_request_from_json(value: Mapping[str, Any]) -> AttemptRequest:
         chunk_values=shapes_from_json(value["chunk_values"]),
         plugin_paths=tuple(map(Path, value["plugin_paths"])),
         io_scales=value["io_scales"],
+        rival=Rival.from_json(value["rival"]) if value["rival"] else None,
         histogram_path=_optional_path(value["histogram_path"]),
+        input_ranges=ranges_from_json(value["input_ranges"]),
+        actual_path=_optional_path(value["actual_path"]),
+        is_verified=value["is_verified"],
     )
 
 
@@ -222,6 +218,7 @@ def result_as_json(result: AttemptResult) -> dict[str, Any]:
         "measurements": [measurement.as_json() for measurement in result.measurements],
         "seconds": dict(result.seconds),
         "environment": dict(result.environment),
+        "comparisons": [comparison.as_json() for comparison in result.comparisons],
     }
 
 
@@ -234,6 +231,7 @@ def result_from_json(value: Mapping[str, Any]) -> AttemptResult:
         measurements=tuple(Measurement.from_json(item) for item in value["measurements"]),
         seconds=value["seconds"],
         environment=value["environment"],
+        comparisons=tuple(map(Comparison.from_json, value["comparisons"])),
     )
 
 

@@ -6,11 +6,21 @@ import json
 from itertools import count
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple
 
+import numpy as np
+
 from farm.domain.accuracy import Accuracy
 from farm.domain.accuracy_metrics import compare, label_overlap, label_topk
 from farm.domain.error_histogram import error_histograms
 from farm.domain.errors import AccuracyError
-from workers.arrays import LABELS, check_inputs, golden_outputs, read_arrays, run_in_chunks, with_values
+from workers.arrays import (
+    LABELS,
+    check_inputs,
+    golden_outputs,
+    read_arrays,
+    run_in_chunks,
+    with_values,
+    write_arrays,
+)
 from workers.child.reference_request import further_path
 
 if TYPE_CHECKING:
@@ -51,6 +61,8 @@ def verify(engine: LoadedEngine, request: AttemptRequest, progress: Callable[[fl
         reference=request.reference_name,
         **(_on_labels(expected, actual, labels) if labels is not None else {}),
     )
+    if request.actual_path is not None:
+        write_arrays(request.actual_path, {name: np.asarray(actual[name]) for name in expected})
     if request.histogram_path is not None:
         request.histogram_path.write_text(json.dumps(error_histograms(pairs)))
     return accuracy

@@ -19,6 +19,7 @@ from workers.export import dynamo, graph, legacy, opsets
 from workers.export.agreement import ExportedModel, check_agreement, shapes_text
 from workers.export.binding import bind_forward
 from workers.export.inputs import symbol_sizes
+from workers.export.kept_program import keep_program
 from workers.export.load import load_model
 from workers.export.older_opset import converted
 from workers.export.outputs import named_outputs, renamed
@@ -67,7 +68,12 @@ def export(request: ExportRequest, tell: Callable[[str], None] = lambda _line: N
     )
     run = _Runner(torch, model, loaded if is_program else None, binding, request)
     with torch.no_grad():
-        return _first_that_works(run, ways, tell)
+        exported = _first_that_works(run, ways, tell)
+        if request.program_path is not None:
+            tell("keeping the PyTorch model for the baselines")
+            sample = make_sample(torch, binding.specs, capture_sizes(binding.specs), request.seed)
+            keep_program(torch, run.model, run.program, binding, sample, list(run.outputs(sample)), request)
+        return exported
 
 
 def check_path(path: Path) -> None:

@@ -46,6 +46,8 @@ class ExportRequest:
         tolerance: greatest error, as a share of the output's largest value; none for the usual one.
         compares: whether the result is compared with PyTorch.
         seed: of weights that a factory draws, and of the samples.
+        program_path: where the PyTorch model itself goes, for baselines: a program, or TorchScript as it is; none if
+            nobody wants it.
     """
 
     source: Source
@@ -61,6 +63,7 @@ class ExportRequest:
     tolerance: float | None = None
     compares: bool = True
     seed: int = 0
+    program_path: Path | None = None
 
 
 @dataclass(frozen=True)

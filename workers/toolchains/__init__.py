@@ -19,6 +19,10 @@ MODULES = {
     "onnxruntime": "workers.toolchains.onnxruntime",
     "tensorrt": "workers.toolchains.tensorrt",
     "tensorrt-rtx": "workers.toolchains.tensorrt_rtx",
+    "onnxruntime-cuda": "workers.toolchains.onnxruntime_cuda",
+    "torch": "workers.toolchains.torch_eager",
+    "torch-compile": "workers.toolchains.torch_compile",
+    "torchscript": "workers.toolchains.torch_script",
     # Last: it puts a module of its own in the place of `tensorrt`.
     "torch-tensorrt": "workers.toolchains.torch_tensorrt",
 }

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import onnxruntime as ort
 
@@ -17,12 +16,14 @@ from farm.domain.toolchains import BuilderOption, ToolchainDescription
 from workers.toolchains.conversion_options import conversion_options
 from workers.toolchains.onnxruntime_files import GRAPH, WEIGHTS, is_large, pack, unpacked
 from workers.toolchains.onnxruntime_profiling import profile_nodes
-from workers.toolchains.toolchain import BuildInput, BuildOutput, IterationTimes, TimedSession
+from workers.toolchains.onnxruntime_sessions import TimedRun, sessions_by
+from workers.toolchains.toolchain import BuildInput, BuildOutput, TimedSession
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from farm.domain.layer_times import LayerEvent
+    from farm.domain.methods import Method
     from workers.toolchains.toolchain import LoadedEngine, Progress, Toolchain
 
 _LEVELS = {
@@ -134,7 +135,17 @@ class _LoadedModel:
 
     def timed_sessions(self, inputs: Mapping[str, NDArray[Any]]) -> list[TimedSession]:
         """One way: the host's clock around the call, with buffers bound beforehand."""
-        return [_TimedRun(self._session, inputs)]
+        return [TimedRun(self._session, [inputs])]
+
+    def sessions_by(
+        self,
+        inputs: Sequence[Mapping[str, NDArray[Any]]],
+        methods: Sequence[Method],
+        *,
+        is_blocking: bool = False,
+    ) -> Iterator[TimedSession]:
+        """One call at a time, or as many at once as a method has streams."""
+        return sessions_by(self._session, inputs, methods)
 
     def profile_layers(
         self, inputs: Mapping[str, NDArray[Any]], iterations: int
@@ -158,39 +169,6 @@ class _LoadedModel:
         options = _session_options()
         options.graph_optimization_level = self._level
         return options
-
-
-class _TimedRun:
-    """A session with its inputs bound."""
-
-    is_graph = False
-    has_transfers = False
-
-    def __init__(self, session: Any, inputs: Mapping[str, NDArray[Any]]) -> None:
-        self._session = session
-        self._binding = session.io_binding()
-        for name, array in inputs.items():
-            self._binding.bind_cpu_input(name, array)
-        for output in session.get_outputs():
-            self._binding.bind_output(output.name)
-
-    def iterate(self) -> IterationTimes:
-        """One run, by the host's clock."""
-        begin = time.perf_counter_ns()
-        self._session.run_with_iobinding(self._binding)
-        return IterationTimes(0.0, (time.perf_counter_ns() - begin) / 1e6, 0.0)
-
-    def burst(self, count: int) -> float:
-        """Runs back to back."""
-        begin = time.perf_counter()
-        for _ in range(count):
-            self._session.run_with_iobinding(self._binding)
-        return time.perf_counter() - begin
-
-    def close(self) -> None:
-        """Lets the bound buffers go."""
-        self._binding.clear_binding_inputs()
-        self._binding.clear_binding_outputs()
 
 
 def open_model(path: Path) -> tuple[LoadedEngine, str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
 from farm.domain.error_texts import first_line
 from farm.domain.errors import BuildError, InvalidSpecError, OutOfMemoryError
+from farm.domain.methods import Method
 from farm.domain.model_formats import PT2
 from workers.toolchains.torch_precision import autocast_type, set_float32
 from workers.toolchains.torch_program import nested
-from workers.toolchains.torch_sessions import torch_sessions
+from workers.toolchains.torch_sessions import session_by, sessions_by
 
 if TYPE_CHECKING:
     from typing import Callable
@@ -61,6 +62,7 @@ class LoadedTorch:
         model = module_on(torch, file, device)
         if self._layout is not None:
             model = model.to(memory_format=self._layout)
+        self.module: Any = model
         self._model: Any = compiled(model) if compiled else model
 
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -135,11 +137,21 @@ class LoadedTorch:
 
     def timed_sessions(self, inputs: Mapping[str, NDArray[Any]]) -> list[TimedSession]:
         """Plain launches, as whoever calls the model from Python has them."""
-        return torch_sessions(self._torch, self, inputs)
+        return [session_by(self._torch, self, [inputs], Method())]
+
+    def sessions_by(
+        self,
+        inputs: Sequence[Mapping[str, NDArray[Any]]],
+        methods: Sequence[Method],
+        *,
+        is_blocking: bool = False,
+    ) -> Iterator[TimedSession]:
+        """With and without transfers, as far as a method asks for them."""
+        return sessions_by(self._torch, self, inputs, methods, is_blocking=is_blocking)
 
     def close(self) -> None:
         """Lets the model go, and gives its memory back to the device."""
-        self._model = self._file = None  # type: ignore[assignment]
+        self.module = self._model = None
         if self.device == "cuda":
             self._torch.cuda.empty_cache()
 
@@ -159,7 +171,9 @@ def module_on(torch: Any, file: TorchFile, device: str) -> Any:
 def failure_of(torch: Any, error: Exception, what: str) -> BuildError | OutOfMemoryError:
     """The farm's error for one of PyTorch's."""
     said = f"{what} in PyTorch {torch.__version__}: {type(error).__name__}: {first_line(error)}"
-    if isinstance(error, torch.cuda.OutOfMemoryError) or any(words in str(error).lower() for words in _MEMORY):
+    if isinstance(error, torch.cuda.OutOfMemoryError) or any(
+        words in str(error).lower() for words in _MEMORY
+    ):
         return OutOfMemoryError(said, hint="Ask for smaller shapes or batches.")
     return BuildError(said)
 

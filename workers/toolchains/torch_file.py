@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
 from farm.domain.error_texts import first_line
 from farm.domain.errors import BuildError, InvalidModelError
@@ -61,6 +63,14 @@ class TorchFile:
     extra: Mapping[str, str]
 
 
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keeps PyTorch's warnings away: TorchScript is deprecated, and each of its functions says so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def format_of(path: Path) -> str:
     """What a file is, by what is in it.
 
@@ -90,7 +100,7 @@ def read_torch_file(torch: Any, path: Path, device: str) -> TorchFile:
     kind = format_of(path)
     texts = dict.fromkeys((TENSORS_FILE, _RECIPE_FILE, CACHE_FILE), "")
     try:
-        with path.open("rb") as stream:
+        with path.open("rb") as stream, without_warnings():
             model = (
                 torch.jit.load(stream, map_location=device, _extra_files=texts)
                 if kind == TORCHSCRIPT
@@ -100,7 +110,9 @@ def read_torch_file(torch: Any, path: Path, device: str) -> TorchFile:
         raise InvalidModelError(
             f"PyTorch {torch.__version__} can not read the model: {first_line(error)}", hint=_HINT
         ) from error
-    found = {name: text.decode() if isinstance(text, bytes) else text for name, text in texts.items()}
+    # TorchScript gives bytes where it finds one, a program text.
+    said: dict[str, Any] = dict(texts)
+    found = {name: text.decode() if isinstance(text, bytes) else text for name, text in said.items()}
     if found[TENSORS_FILE]:
         document = json.loads(found[TENSORS_FILE])
         inputs, outputs = (
@@ -133,10 +145,13 @@ def write_engine(torch: Any, file: TorchFile, recipe: Recipe, path: Path, cache:
     # PyTorch grumbles at a program with any other ending, and names the folder in the file after it.
     fresh = path.with_name("baseline.ts" if file.format == TORCHSCRIPT else "baseline.pt2")
     try:
-        if file.format == TORCHSCRIPT:
-            torch.jit.save(file.model, str(fresh), _extra_files=texts)
-        else:
-            torch.export.save(file.model, str(fresh), extra_files=texts)
+        with without_warnings():
+            if file.format == TORCHSCRIPT:
+                torch.jit.save(file.model, str(fresh), _extra_files=texts)
+            else:
+                torch.export.save(file.model, str(fresh), extra_files=texts)
     except Exception as error:
-        raise BuildError(f"PyTorch {torch.__version__} can not write the model: {first_line(error)}") from error
+        raise BuildError(
+            f"PyTorch {torch.__version__} can not write the model: {first_line(error)}"
+        ) from error
     fresh.replace(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from farm.domain.error_texts import one_line
-from farm.domain.errors import BuildError
+from farm.domain.errors import BuildError, DeviceUnavailableError
 from farm.domain.targets import DeviceKind, ToolchainId
+from workers.toolchains.cuda_driver import require_device
 
 #: `torch.export` with dynamic shapes as the farm's exporter writes them.
 _OLDEST = (2, 6)
@@ -62,9 +62,13 @@ def installed_torch() -> TorchRelease:
     try:
         found = version("torch").partition("+")[0]
     except PackageNotFoundError as error:
-        raise ImportError(f"there is a folder 'torch' in {spec.origin}, and no package of that name") from error
+        raise ImportError(
+            f"there is a folder 'torch' in {spec.origin}, and no package of that name"
+        ) from error
     if tuple(int(number) for number in re.findall(r"\d+", found)[:2]) < _OLDEST:
-        raise ImportError(f"PyTorch {found} is too old: {'.'.join(map(str, _OLDEST))} is the oldest that is taken")
+        raise ImportError(
+            f"PyTorch {found} is too old: {'.'.join(map(str, _OLDEST))} is the oldest that is taken"
+        )
     facts = Path(spec.origin).with_name("version.py")
     cuda = _CUDA.search(facts.read_text()) if facts.is_file() else None
     return TorchRelease(found, cuda[1] if cuda else "", _has_gpu())
@@ -89,8 +93,7 @@ def import_torch() -> Any:
 def _has_gpu() -> bool:
     """Whether the driver shows this process a GPU; no context is made."""
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
+        require_device()
+    except DeviceUnavailableError:
         return False
-    count = ctypes.c_int(0)
-    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    return True

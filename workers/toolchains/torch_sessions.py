@@ -1,24 +1,89 @@
-"""Times a PyTorch model: by CUDA's events on a GPU, by the host's clock on a CPU."""
+"""Times a PyTorch model: by CUDA's events on a GPU, by the host's clock on a CPU; inputs taken in turns."""
 
 from __future__ import annotations
 
+import sys
 import time
-from typing import TYPE_CHECKING, Any, Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
+import numpy as np
+
+from farm.domain.methods import Method
 from workers.toolchains.toolchain import IterationTimes, TimedSession
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from workers.toolchains.torch_engine import LoadedTorch
+    from workers.toolchains.torch_engine import Call, LoadedTorch
+
+    Inputs = Sequence[Mapping[str, NDArray[Any]]]
 
 #: TorchScript optimizes itself in the first runs with a shape, and torch.compile compiles in the first one.
 _FIRST_RUNS = 3
 
 
-def torch_sessions(torch: Any, engine: LoadedTorch, inputs: Mapping[str, NDArray[Any]]) -> list[TimedSession]:
-    """The ways to time a model on some inputs."""
-    return [_OnGpu(torch, engine, inputs) if engine.device == "cuda" else _OnCpu(engine, inputs)]
+def sessions_by(
+    torch: Any, engine: LoadedTorch, inputs: Inputs, methods: Sequence[Method], *, is_blocking: bool = False
+) -> Iterator[TimedSession]:
+    """Plain launches, with and without transfers, one at a time: what PyTorch does by itself.
+
+    Args:
+        torch: PyTorch's module.
+        engine: what is timed.
+        inputs: of one shape, taken in turns.
+        methods: what is asked for; all else gives way to these two.
+        is_blocking: whether the host sleeps while it waits for the GPU.
+    """
+    if engine.device == "cpu":
+        ways = [Method()]
+    else:
+        ways = list(dict.fromkeys(Method(transfers=method.transfers) for method in methods))
+    left_out = [str(method) for method in methods if method not in ways]
+    if left_out:
+        sys.stderr.write(
+            f"[torch] [I] not timed as {', '.join(left_out)}: calls of the model are launched plainly\n"
+        )
+    for way in ways:
+        with closing(session_by(torch, engine, inputs, way, is_blocking=is_blocking)) as session:
+            yield session
+
+
+def session_by(
+    torch: Any, engine: LoadedTorch, inputs: Inputs, method: Method, *, is_blocking: bool = False
+) -> TimedSession:
+    """One way to time a model: on a CPU always the same."""
+    if engine.device == "cpu":
+        return _OnCpu(engine, inputs)
+    if method.transfers:
+        return _WithTransfers(torch, engine, inputs, is_blocking=is_blocking)
+    return _InPlace(torch, engine, inputs, is_blocking=is_blocking)
+
+
+class _Calls:
+    """The calls that are taken in turns, each run before anything is timed."""
+
+    def __init__(self, engine: LoadedTorch, inputs: Inputs) -> None:
+        engine.settle()
+        self._engine = engine
+        self._calls = [engine.call(engine.on_device(engine.on_host(arrays))) for arrays in inputs]
+        for _ in range(_FIRST_RUNS):
+            for call in self._calls:
+                self.last = engine.run(call)
+        self._turn = 0
+
+    def next(self) -> Call:
+        """The next one."""
+        self._turn = (self._turn + 1) % len(self._calls)
+        return self._calls[self._turn]
+
+    def run(self) -> Any:
+        """What the model gives for the next one."""
+        return self._engine.run(self.next())
+
+    def close(self) -> None:
+        """Lets the inputs go."""
+        self._calls, self.last = [], None
 
 
 class _OnCpu:
@@ -26,58 +91,104 @@ class _OnCpu:
 
     is_graph = False
     has_transfers = False
+    method = Method()
 
-    def __init__(self, engine: LoadedTorch, inputs: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, engine: LoadedTorch, inputs: Inputs) -> None:
         self._engine = engine
-        engine.settle()
-        self._call: Any = engine.call(engine.on_device(engine.on_host(inputs)))
-        for _ in range(_FIRST_RUNS):
-            engine.run(self._call)
+        self._calls = _Calls(engine, inputs)
 
     def iterate(self) -> IterationTimes:
         """One run, by the host's clock."""
+        call = self._calls.next()
         begin = time.perf_counter_ns()
-        self._engine.run(self._call)
+        self._engine.run(call)
         return IterationTimes(0.0, (time.perf_counter_ns() - begin) / 1e6, 0.0)
 
     def burst(self, count: int) -> float:
         """Runs back to back."""
         begin = time.perf_counter()
         for _ in range(count):
-            self._engine.run(self._call)
+            self._calls.run()
         return time.perf_counter() - begin
 
     def close(self) -> None:
         """Lets the inputs go."""
-        self._call = None
+        self._calls.close()
 
 
-class _OnGpu:
-    """A model with inputs and outputs in pinned memory of the host, timed by the events of PyTorch's own stream."""
+class _InPlace:
+    """A model on a GPU with its inputs there: only the launches are between the events of PyTorch's own stream."""
 
     is_graph = False
     has_transfers = True
+    method = Method(transfers=False)
 
-    def __init__(self, torch: Any, engine: LoadedTorch, inputs: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, torch: Any, engine: LoadedTorch, inputs: Inputs, *, is_blocking: bool) -> None:
         self._torch = torch
+        self._calls = _Calls(engine, inputs)
+        self._is_blocking = is_blocking
+        torch.cuda.synchronize()
+
+    def iterate(self) -> IterationTimes:
+        """One run, waited for."""
+        return IterationTimes(*self.iterate_many(1)[0])
+
+    def iterate_many(self, count: int) -> NDArray[np.float64]:
+        """Runs one after another, the host as far ahead as it gets."""
+        events = [(self._event(), self._event()) for _ in range(count)]
+        for begin, end in events:
+            begin.record()
+            self._calls.run()
+            end.record()
+        self._torch.cuda.synchronize()
+        return np.asarray([(0.0, begin.elapsed_time(end), 0.0) for begin, end in events])
+
+    def burst(self, count: int) -> float:
+        """Runs back to back, by the host's clock, until the last one is done."""
+        self._torch.cuda.synchronize()
+        begin = time.perf_counter()
+        for _ in range(count):
+            self._calls.run()
+        self._torch.cuda.synchronize()
+        return time.perf_counter() - begin
+
+    def close(self) -> None:
+        """Gives the buffers back."""
+        self._calls.close()
+
+    def _event(self) -> Any:
+        return self._torch.cuda.Event(enable_timing=True, blocking=self._is_blocking)
+
+
+class _WithTransfers(_InPlace):
+    """The same with inputs and outputs in pinned memory of the host, which are copied around each run."""
+
+    method = Method()
+
+    def __init__(self, torch: Any, engine: LoadedTorch, inputs: Inputs, *, is_blocking: bool) -> None:
+        # One place on the device, and inputs on the host that are taken in turns.
+        super().__init__(torch, engine, inputs[:1], is_blocking=is_blocking)
         self._engine = engine
-        engine.settle()
-        tensors = engine.on_host(inputs)
-        self._there = engine.on_device(tensors)
-        # In the memory format of the device's copy, so that a transfer moves bytes and nothing else.
-        self._here = [torch.empty_like(there, device="cpu", pin_memory=True).copy_(there) for there in self._there]
+        self._there = engine.on_device(engine.on_host(inputs[0]))
         self._call: Any = engine.call(self._there)
-        for _ in range(_FIRST_RUNS):
-            leaves = engine.leaves(engine.run(self._call))
+        self._sources = [
+            # In the memory format of the device's copy, so that a transfer moves bytes and nothing else.
+            [torch.empty_like(there, device="cpu", pin_memory=True).copy_(tensor)
+             for there, tensor in zip(self._there, engine.on_host(arrays))]
+            for arrays in inputs
+        ]  # fmt: skip
+        leaves = engine.leaves(self._calls.last)
         self._results = [torch.empty_like(leaf, device="cpu", pin_memory=True) for leaf in leaves]
-        self._events = [torch.cuda.Event(enable_timing=True) for _ in range(4)]
+        self._events = [self._event() for _ in range(4)]
+        self._next = 0
         torch.cuda.synchronize()
 
     def iterate(self) -> IterationTimes:
         """Inputs in, one run, outputs out, each between two events."""
         begin, fed, done, end = self._events
+        self._next = (self._next + 1) % len(self._sources)
         begin.record()
-        for there, here in zip(self._there, self._here):
+        for there, here in zip(self._there, self._sources[self._next]):
             there.copy_(here, non_blocking=True)
         fed.record()
         results = self._engine.run(self._call)
@@ -88,15 +199,11 @@ class _OnGpu:
         end.synchronize()
         return IterationTimes(begin.elapsed_time(fed), fed.elapsed_time(done), done.elapsed_time(end))
 
-    def burst(self, count: int) -> float:
-        """Runs back to back, by the host's clock, until the last one is done."""
-        self._torch.cuda.synchronize()
-        begin = time.perf_counter()
-        for _ in range(count):
-            self._engine.run(self._call)
-        self._torch.cuda.synchronize()
-        return time.perf_counter() - begin
+    def iterate_many(self, count: int) -> NDArray[np.float64]:
+        """One after another, each waited for: its inputs have one place."""
+        return np.asarray([self.iterate() for _ in range(count)], dtype=np.float64).reshape(count, 3)
 
     def close(self) -> None:
         """Gives the buffers back."""
-        self._call, self._here, self._there, self._results = None, [], [], []
+        super().close()
+        self._call, self._there, self._sources, self._results = None, [], [], []

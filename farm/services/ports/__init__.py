@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from farm.services.ports.artifact_store import ArtifactStore
 from farm.services.ports.calibration_caches import CalibrationCaches
+from farm.services.ports.canaries import Canaries
 from farm.services.ports.database import Database, Transaction
 from farm.services.ports.engine_files import EngineFiles
 from farm.services.ports.fleet_catalog import FleetCatalog
@@ -13,11 +14,13 @@ from farm.services.ports.job_queue import JobQueue
 from farm.services.ports.metrics import Metrics
 from farm.services.ports.model_catalog import ModelCatalog
 from farm.services.ports.signing_keys import SignatureChecker, SigningKeys
+from farm.services.ports.stored_references import StoredReferences
 from farm.services.ports.timing_caches import TimingCaches
 
 __all__ = [
     "ArtifactStore",
     "CalibrationCaches",
+    "Canaries",
     "Database",
     "EngineFiles",
     "FleetCatalog",
@@ -28,6 +31,7 @@ __all__ = [
     "ModelCatalog",
     "SignatureChecker",
     "SigningKeys",
+    "StoredReferences",
     "TimingCaches",
     "Transaction",
 ]

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from farm.services.ports.calibration_caches import CalibrationCaches
+    from farm.services.ports.canaries import Canaries
     from farm.services.ports.engine_files import EngineFiles
     from farm.services.ports.fleet_catalog import FleetCatalog
     from farm.services.ports.garbage_records import GarbageRecords
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from farm.services.ports.metrics import Metrics
     from farm.services.ports.model_catalog import ModelCatalog
     from farm.services.ports.signing_keys import SigningKeys
+    from farm.services.ports.stored_references import StoredReferences
     from farm.services.ports.timing_caches import TimingCaches
 
 
@@ -45,6 +47,14 @@ class Transaction(Protocol):
     @property
     def calibration_caches(self) -> CalibrationCaches:
         """Calibration caches."""
+
+    @property
+    def references(self) -> StoredReferences:
+        """References that hosts share."""
+
+    @property
+    def canaries(self) -> Canaries:
+        """Canaries of devices."""
 
     @property
     def keys(self) -> SigningKeys:

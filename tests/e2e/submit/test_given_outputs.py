@@ -26,7 +26,7 @@ def computed(model: Path) -> Any:
 def submitted(farm: FarmCommand, model: Path, outputs: Any, code: int = 0) -> Any:
     np.savez(farm.folder / "given.npz", x=X, **{"outputs/scores": outputs})
     words = ("submit", model, "--gpu", "cpu", "--batch", 2, "--inputs", farm.folder / "given.npz")
-    return farm.json(*words, "--warmup-ms", 1, "--duration-ms", 20, "--local", code=code)
+    return farm.json(*words, "--warmup-ms", 1, "--duration-ms", 20, "--interval-percent", 100, "--local", code=code)
 
 
 @pytest.mark.slow

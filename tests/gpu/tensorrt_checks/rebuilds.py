@@ -31,7 +31,8 @@ def request(folder: Path, count: int, **more: Any) -> Any:
 
     from farm.domain.benchmarks import BenchmarkSpec
     from workers.child.build_series import BuildSeries
-    from workers.child.requests import AttemptRequest, TimedCall
+    from workers.child.requests import AttemptRequest
+    from workers.child.timed_call import TimedCall
     from workers.toolchains.toolchain import BuildInput
 
     folder.mkdir(exist_ok=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from farm.domain.digests import Digest
     from farm.domain.work import Attempt, Job
-    from workers.throttle_watch import Throttling
+    from workers.condition_watch import Throttling
 
 
 LOG = a_digest("log")

@@ -12,7 +12,7 @@ from farm.services.timing_caches import drop_caches
 from tests.factories import a_digest
 from tests.fakes import InMemoryArtifactStore, InMemoryDatabase
 from tests.unit.timing_caches.loans import KEY, Farm, a_build, a_built, filed, finish
-from workers.throttle_watch import Throttling
+from workers.condition_watch import Throttling
 from workers.timing_caches import MERGE_ROUNDS, CachesRefusedError
 from workers.toolchains.toolchain import BuildOutput
 

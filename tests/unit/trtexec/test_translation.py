@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.benchmark_options import benchmark_of
 from cli.build_request import Wish
 from cli.submission import options_as_wish
 from cli.submit import submit
@@ -132,6 +133,12 @@ def test_options_win_over_the_line_one_by_one() -> None:
     assert cell.spec.precision == "bf16"
     assert cell.spec.builder_config == {"builder_optimization_level": 5, "direct_io": True}
     assert (wish.values["duration_ms"], wish.values["warmup_ms"]) == (7, 50)
+
+
+def test_how_it_is_timed_is_taken_over() -> None:
+    benchmark = benchmark_of(from_line("--infStreams=4 --iterations=100 --duration=0.5"))
+    assert (benchmark.streams, benchmark.min_iterations, benchmark.duration_ms) == ((4,), 100, 500)
+    assert benchmark_of(from_line("--iterations=10")).min_iterations == 20
 
 
 def test_the_line_wins_over_the_spec_file() -> None:

@@ -1,0 +1,33 @@
+"""What must be said beside the tables of a report: what is left out, and what holds for all lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cli.report_cells import TAINTED
+from cli.report_labels import labels_of, shared_remarks
+
+if TYPE_CHECKING:
+    from farm.domain.report import ModelReport
+
+
+def notes_of(report: ModelReport) -> list[str]:
+    """The notes of a model, each a sentence or two."""
+    notes = [f"All engines of {text}." for text in shared_remarks(report)]
+    if any(figure.taints for line in report.lines for figure in line.figures.values()):
+        notes.append(f"{TAINTED} tainted: something disturbed it; the last table says what.")
+    left_out = sum(line.left_out for line in report.lines)
+    if left_out:
+        notes.append(
+            f"Left out because something disturbed them: {left_out} figure(s). --tainted shows them."
+        )
+    labels = labels_of(report)
+    for line in report.lines:
+        if not line.figures and line.other_methods:
+            others = ", ".join(map(str, line.other_methods))
+            notes.append(
+                f"{labels[line.key]} was not timed by {line.method}, but by {others}: --method shows that."
+            )
+        elif not line.figures and not line.left_out:
+            notes.append(f"{labels[line.key]} was not timed at what is asked for.")
+    return notes
