@@ -13,22 +13,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shlex
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.gpu_farm import ROOT, GpuFarm, say
 from benchmarks.provenance import provenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parent.parent
 #: Of every model: its inputs' shapes without the batch. Batches 1 to 128, tuned for 8.
 SHAPES = {
     "digits": {"image": "1x8x8"},
@@ -53,26 +48,11 @@ FIRST_KINDS = ("plain", "entropy")
 
 
 class Matrix:
-    """One farm on one host."""
+    """What is asked of one farm on one host."""
 
-    def __init__(self, args: argparse.Namespace, home: Path) -> None:
+    def __init__(self, args: argparse.Namespace, farm: GpuFarm) -> None:
         self.args = args
-        self.env = {
-            **os.environ,
-            "FARM_HOME": str(home),
-            "FARM_BROKER_URL": f"redis://127.0.0.1:{args.redis_port}/0",
-        }
-        self.commands: list[str] = []
-
-    def farm(self, words: str) -> str:
-        """Runs the command line."""
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *shlex.split(words)],
-            cwd=ROOT, env=self.env, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            say(f"farm {words}: exit {done.returncode}\n{done.stdout[-500:]}\n{done.stderr[-2000:]}")
-        return done.stdout
+        self.farm = farm
 
     def submissions(self, salt: str) -> Iterator[tuple[str, str, str]]:
         """Model, kind of cells, and the words of each submission.
@@ -102,7 +82,6 @@ class Matrix:
                     *(["--calibration-batch 8"] if "--calibration" in CELLS[kind] else []),
                     *(f"--set {option}" for option in self.args.options),
                     *([f"--salt {salt}"] if salt else []),
-                    "--json",
                 ]
                 yield model, kind, " ".join(words)
 
@@ -116,24 +95,11 @@ class Matrix:
 
     def ask(self, salt: str) -> dict[str, Any]:
         """Submits everything and waits: how long it took, and what became of it."""
-        begin, ids = time.perf_counter(), {}
-        for model, kind, words in self.submissions(salt):
-            self.commands.append(f"farm {words}")
-            answer = self.farm(words)
-            if answer:
-                ids[f"{model} {kind}"] = json.loads(answer)["id"]
+        begin = time.perf_counter()
+        ids = {f"{model} {kind}": self.farm.submit(words) for model, kind, words in self.submissions(salt)}
         submitted_s = time.perf_counter() - begin
         say(f"{len(ids)} submissions in {submitted_s:.1f} s")
-        states: dict[str, list[str]] = {}
-        while True:
-            states = {what: self.states(one) for what, one in ids.items()}
-            left = sum(state in ("QUEUED", "RUNNING") for found in states.values() for state in found)
-            if not left:
-                break
-            if time.perf_counter() - begin > self.args.limit_s:
-                say(f"gave up: {left} cells are not done")
-                break
-            time.sleep(2)
+        states = self.farm.wait({what: one for what, one in ids.items() if one}, self.args.limit_s)
         took = time.perf_counter() - begin
         say(f"round {salt or 'one'}: {took:.0f} s")
         return {
@@ -142,11 +108,6 @@ class Matrix:
             "submitted_s": round(submitted_s, 2),
             "states": states,
         }
-
-    def states(self, submission: str) -> list[str]:
-        """Of the cells of a submission."""
-        answer = self.farm(f"status {submission} --json")
-        return [cell["state"] for cell in json.loads(answer)["cells"]] if answer else ["QUEUED"]
 
 
 def shapes_of(model: str, place: int, batch: int) -> str:
@@ -179,11 +140,6 @@ def build_seconds(engines: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def say(text: str) -> None:
-    """At once, however the output is kept."""
-    print(text, flush=True)
-
-
 def main() -> None:
     """Parses the options and goes round three times."""
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -206,54 +162,25 @@ def main() -> None:
     args = ask.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     home = args.home or Path(tempfile.mkdtemp(prefix="farm-matrix-"))
-    home.mkdir(parents=True, exist_ok=True)
-    matrix = Matrix(args, home)
-    redis = subprocess.Popen(
-        ["redis-server", "--port", str(args.redis_port), "--save", ""], stdout=subprocess.DEVNULL
-    )
-    devices = [word for index in range(args.gpus) for word in ("--device", str(index))]
-    worker = [
-        sys.executable,
-        "-m",
-        "cli.main",
-        "worker",
-        *devices,
-        "--toolchain-python",
-        str(args.toolchain_python),
-    ]
-    rounds = []
-    try:
-        matrix.farm("db upgrade")
-        with (args.out / "worker.log").open("ab") as log:
-            process = subprocess.Popen(worker, cwd=ROOT, env=matrix.env, stdout=log, stderr=log)
-            try:
-                while (
-                    sum(one["state"] == "live" for one in json.loads(matrix.farm("workers --json") or "[]"))
-                    < args.gpus
-                ):
-                    time.sleep(0.5)
-                for salt in ("", "warm", "")[: args.rounds]:
-                    rounds.append(matrix.ask(salt))
-                    keep(matrix, args, rounds)
-            finally:
-                process.send_signal(signal.SIGINT)
-                process.wait(60)
-    finally:
-        redis.terminate()
-    keep(matrix, args, rounds)
+    farm = GpuFarm(home, args.redis_port)
+    matrix, rounds = Matrix(args, farm), []
+    with farm.running(list(map(str, range(args.gpus))), [args.toolchain_python], args.out / "worker.log"):
+        for salt in ("", "warm", "")[: args.rounds]:
+            rounds.append(matrix.ask(salt))
+            keep(matrix, args, rounds)
 
 
 def keep(matrix: Matrix, args: argparse.Namespace, rounds: list[dict[str, Any]]) -> None:
     """Writes what there is so far: a host may be taken away."""
-    engines = json.loads(matrix.farm("engines --json") or "[]")
+    engines = json.loads(matrix.farm.run("engines --json") or "[]")
     (args.out / "engines.json").write_text(json.dumps(engines))
-    (args.out / "engines.txt").write_text(matrix.farm("engines"))
-    (args.out / "failures.txt").write_text(matrix.farm("failures"))
+    (args.out / "engines.txt").write_text(matrix.farm.run("engines"))
+    (args.out / "failures.txt").write_text(matrix.farm.run("failures"))
     document = {
         **provenance("python benchmarks/gpu_matrix.py", ["celery", "sqlalchemy"], "--out"),
         "rounds": rounds,
         "builds": build_seconds(engines),
-        "commands": matrix.commands,
+        "commands": matrix.farm.commands,
     }
     (args.out / "matrix.json").write_text(json.dumps(document, indent=1))
 

@@ -69,9 +69,11 @@ if ask["run"]:
     [compare(name, wanted[name], actual[name]) for name in wanted]
     for batch in ask["batches"]:
         shapes = {name: (batch, *span.opt[1:]) for name, span in profile.items()}
-        for session in engine.timed_sessions(random_inputs(reference.inputs, shapes, 0)):
-            measure(session, BenchmarkSpec(warmup_ms=100, duration_ms=300), batch, shapes, lambda share, text: None)
-            session.close()
+        spec = BenchmarkSpec(warmup_ms=100, duration_ms=300, precision_percent=100)
+        fed, is_warm = random_inputs(reference.inputs, shapes, 0), False
+        for session in engine.sessions_by([fed], spec.methods):
+            measure(session, spec, batch, shapes, lambda share, text: None, is_warm=is_warm)
+            is_warm = True
     engine.close()
 print(json.dumps({"build_s": build_s}))
 """
@@ -159,7 +161,7 @@ def _submit(farm: Farm, path: Path, model: Any, request: BuildRequest, *, wait: 
     with farm.database.reading() as transaction:
         plan = plan_builds(transaction, model, request)
     keep_model(farm.store, model, path.parent, lambda _line: None)
-    job = JobRequest(benchmark=BenchmarkSpec(warmup_ms=100, duration_ms=300))
+    job = JobRequest(benchmark=BenchmarkSpec(warmup_ms=100, duration_ms=300, precision_percent=100))
     submission = submit_plan(farm.database, model, plan, SubmitOrder(path.stem, "overhead", {}, job))
     while wait:
         with farm.database.reading() as transaction:

@@ -12,6 +12,7 @@ from cli.context import json_option, opened
 from cli.engine_words import find_engine, target_options
 from cli.render import NONE, decibel, percent, show_json, show_line, show_table
 from farm.domain.errors import CorruptArtifactError, NotFoundError
+from farm.domain.layerwise import layerwise_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,6 +74,7 @@ def accuracy(
     show_line(f"{run.accuracy.samples} sample(s) against {run.accuracy.reference}, run {run.id}")
     show_table(_COLUMNS, [_row(output) for output in run.accuracy.outputs])
     _show_rest(run.accuracy)
+    _show_layers(errors.get("layers", ()))
     for output in errors.get("outputs", ()):
         _show_errors(output)
 
@@ -137,6 +139,26 @@ def _show_rest(accuracy: Accuracy) -> None:
             show_line(f"{words} on the labels: {percent(ours)} (reference {percent(theirs)})")
     for name, value in accuracy.metrics.items():
         show_line(f"{name}: {value:.6g}")
+    if accuracy.layerwise:
+        show_line(layerwise_words(accuracy.layerwise))
+
+
+def _show_layers(layers: Sequence[Mapping[str, Any]]) -> None:
+    """Every layer that was compared, in the order of the graph."""
+    if not layers:
+        return
+    show_line()
+    rows = [
+        [
+            layer["node"],
+            layer["operator"],
+            f"{layer['non_finite']} not finite" if layer["non_finite"] else _number(layer["relative_error"]),
+            _number(layer["max_abs_error"]),
+            decibel(layer["snr_db"]),
+        ]
+        for layer in layers
+    ]
+    show_table(["layer", "operator", "rel L2>", "max abs>", "SNR>"], rows)
 
 
 def _show_errors(output: Mapping[str, Any]) -> None:

@@ -35,7 +35,9 @@ _OPTIONS = (
         is_flag=True,
         help="Empty the GPU's L2 cache before each iteration; such figures are filed apart.",
     ),
-    click.option("--warmup-ms", type=int, help="How long to run before counting, at the least. [default: 200]"),
+    click.option(
+        "--warmup-ms", type=int, help="How long to run before counting, at the least. [default: 200]"
+    ),
     click.option(
         "--duration-ms", type=int, help="How long to count for each figure, at the least. [default: 250]"
     ),

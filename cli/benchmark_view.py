@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cli.render import NONE, ms, per_second, show_line, show_table
 from farm.domain.comparisons import Comparison
 from farm.domain.intervals import half_width_percent
+from farm.domain.taints import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -149,8 +150,14 @@ def _rows(new: NewRun) -> Iterator[tuple[Any, ...]]:
             per_second(measurement.throughput_per_s),
             ms(before.compute.median_ms) if before else NONE,
             f"{100 * (own / before.compute.median_ms - 1):+.1f} %" if before else NONE,
-            "; ".join(filter(None, [*new.run.taints, *measurement.taints, new.run.suspect])),
+            _remarks(new.run, measurement),
         )
+
+
+def _remarks(run: Run, measurement: Measurement) -> str:
+    """What speaks against a figure, each kind once; `--json` has every word."""
+    kinds = dict.fromkeys(kind_of(taint) for taint in (*run.taints, *measurement.taints))
+    return ", ".join([*kinds, *(["device in doubt"] if run.suspect else [])])
 
 
 def show_comparison(first: NamedEngine, second: NamedEngine, run: Run) -> None:

@@ -136,7 +136,9 @@ class Wish:
         """
         given: Mapping[str, Any] = self.values.get("thresholds", {})
         known = Thresholds.names()
-        own = {name for name in given if self.values.get("metric") and name.startswith((LEAST, MOST))} - {*known}
+        own = {name for name in given if self.values.get("metric") and name.startswith((LEAST, MOST))} - {
+            *known
+        }
         for name, value in given.items():
             if name not in known and name not in own:
                 raise InvalidSpecError(f"unknown threshold {name!r}", hint=did_you_mean(name, known))

@@ -9,6 +9,7 @@ import click
 from cli.context import CommaSeparated, flattened, json_option, opened
 from cli.engine_words import target_options
 from cli.render import NONE, ms, show_json, show_note, show_table
+from cli.report_cells import TAINTED
 from farm.domain.baselines import baseline_of, parse_baselines
 from farm.domain.errors import NotFoundError
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
     from farm.domain.speedups import ComparedFigure, Speedup
     from farm.domain.targets import DeviceType
+
+
+#: From so many times on nobody asks for more digits.
+_MANY = 100
 
 
 @click.command(short_help="Show how many times faster engines are than baselines.")
@@ -87,7 +92,7 @@ def compare(
         ["device type", "engine>", "toolchain", "precision", "batch>", "method", "median ms>"]
         + [f"× {word}>" for word in there],
         [_row(figure, slugs, there) for figure in shown],
-        empty=f"No figure of {name} matches.",
+        empty=f"No figure of {name} matches. `--tainted` shows those that something disturbed.",
     )
     for word in missing:
         show_note(f"{word} of {name} has not been measured: add it to `farm submit … --baseline`")
@@ -103,13 +108,15 @@ def _row(figure: ComparedFigure, slugs: Mapping[DeviceType, str], words: Sequenc
         spec.precision,
         measurement.batch,
         str(measurement.method),
-        ms(measurement.compute.median_ms),
+        ms(measurement.compute.median_ms) + (TAINTED if measurement.taints else ""),
         *("1" if own and own.word == word else _times(figure.speedups.get(word)) for word in words),
     ]
 
 
 def _times(speedup: Speedup | None) -> str:
-    return NONE if speedup is None else f"{speedup.times:.3g}"
+    if speedup is None:
+        return NONE
+    return f"{speedup.times:,.0f}" if speedup.times >= _MANY else f"{speedup.times:.3g}"
 
 
 def _document(figure: ComparedFigure, slugs: Mapping[DeviceType, str], model: str) -> dict[str, Any]:

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from farm.domain.canaries import Suspicion
     from farm.domain.fleet import Worker
     from farm.domain.targets import Device
     from farm.domain.work import Attempt
 
 
 def device_document(
-    device: Device, slug: str, live: Sequence[Worker], running: Mapping[str, Attempt]
+    device: Device,
+    slug: str,
+    live: Sequence[Worker],
+    running: Mapping[str, Attempt],
+    suspicion: Suspicion | None = None,
 ) -> dict[str, Any]:
     """A device with the job that it runs, and how far that is.
 
@@ -22,6 +27,7 @@ def device_document(
         slug: of its type.
         live: the live workers of the fleet.
         running: the attempts that run, by the id of their worker.
+        suspicion: that its canaries speak against it; none where they do not.
     """
     own = [worker for worker in live if worker.device.uuid == device.uuid]
     busy = next((worker for worker in own if worker.current_job), None)
@@ -36,6 +42,8 @@ def device_document(
         "phase": attempt.phase if attempt else None,
         "fraction": attempt.fraction if attempt else None,
         "waits": (attempt and attempt.waits) or None,
+        "suspect_since": suspicion.since if suspicion else None,
+        "suspect_reason": suspicion.reason if suspicion else None,
     }
 
 

@@ -206,14 +206,17 @@ def _workers(settings: Settings) -> list[Finding]:
         farm = open_farm(settings, create=False)
         with farm.database.reading() as transaction:
             live = [worker for worker in transaction.fleet.workers() if worker.is_live]
+            suspects = transaction.canaries.suspects().items()
     except FarmError:
         # The database has its own finding.
         return []
+    how = "`farm canary` shows how it was before."
+    doubts = [Finding("device", "warning", f"{uuid} is in doubt: {s.reason}", how) for uuid, s in suspects]
     if not live:
         how = "`farm up` starts one here." if settings.is_embedded else "`farm worker` starts one."
-        return [Finding("workers", "warning", "none is live, so nothing is built", how)]
+        return [Finding("workers", "warning", "none is live, so nothing is built", how), *doubts]
     hosts = sorted({worker.host for worker in live})
-    return [Finding("workers", "ok", f"{len(live)} live on {', '.join(hosts)}")]
+    return [Finding("workers", "ok", f"{len(live)} live on {', '.join(hosts)}"), *doubts]
 
 
 def _devices() -> list[Finding]:

@@ -11,8 +11,7 @@ from cli.common_columns import without_common
 from cli.context import json_option, opened
 from cli.engine_remarks import remarks
 from cli.render import show_json, show_line, show_note, show_table, size
-from cli.report_cells import TAINTED
-from cli.tables import ENGINE_COLUMNS, engine_as_json, engine_rows
+from cli.tables import ENGINE_COLUMNS, engine_as_json, engine_rows, tainted_note
 from farm.domain.precisions import PRECISIONS
 
 if TYPE_CHECKING:
@@ -86,8 +85,8 @@ def engines(
     if said or shared:
         show_line(", ".join(filter(None, [said or "all:", *shared])).replace(":,", ":", 1))
     show_table(columns, rows, empty=empty)
-    if any(TAINTED in str(cell) for row in rows for cell in row):
-        show_note(f"{TAINTED} tainted, and nothing better is known: `farm history MODEL --tainted` says why.")
+    if note := tainted_note(rows):
+        show_note(note)
 
 
 def _remarks(engine: Engine) -> list[str]:

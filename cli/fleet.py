@@ -24,6 +24,7 @@ def devices(ctx: click.Context, as_json: bool) -> None:
         live = [worker for worker in transaction.fleet.workers() if worker.is_live]
         running = transaction.jobs.running()
         known = transaction.fleet.known_targets()
+        suspects = transaction.canaries.suspects()
     documents = [
         {
             "name": slug,
@@ -36,7 +37,7 @@ def devices(ctx: click.Context, as_json: bool) -> None:
         for slug, device_type in types.items()
     ]
     each = [
-        device_document(device, slug, live, running)
+        device_document(device, slug, live, running, suspects.get(device.uuid))
         for slug, device_type in types.items()
         for device in seen
         if device.device_type == device_type
@@ -79,6 +80,12 @@ def devices(ctx: click.Context, as_json: bool) -> None:
                 for d in each
             ],
         )
+    for d in each:
+        if d["suspect_reason"]:
+            show_line()
+            show_line(
+                f"{d['uuid']} is in doubt: {d['suspect_reason']}. `farm canary {d['uuid']}` shows its history."
+            )
 
 
 @click.command(short_help="List toolchains, their precisions and builder options.")

@@ -21,6 +21,7 @@ _COLUMNS = (
     "measured", "version>", "device type", "toolchain", "driver", "precision", "batch>", "method", "median ms>",
     "± %>", "p99 ms>", "latency ms>", "per second>", "SNR>", "taints",
 )  # fmt: skip
+_SHORT = 40
 _MAY_GO = ("version", "device type", "toolchain", "driver", "method", "taints")
 
 
@@ -96,8 +97,13 @@ def _row(entry: HistoryEntry, slug: str) -> list[Any]:
         ms(measurement.latency.median_ms if measurement.transfers else None),
         per_second(measurement.throughput_per_s),
         decibel(run.accuracy.worst.snr_db) if run.accuracy else None,
-        "; ".join(figure.taints) or None,
+        "; ".join(map(_short, figure.taints)) or None,
     ]
+
+
+def _short(taint: str) -> str:
+    """A reason without its details where those would fill the screen; `--json` has them."""
+    return taint if len(taint) <= _SHORT else taint.partition(":")[0]
 
 
 def _as_json(entry: HistoryEntry, slug: str) -> dict[str, object]:
@@ -118,5 +124,5 @@ def _as_json(entry: HistoryEntry, slug: str) -> dict[str, object]:
         **entry.measurement.as_json(),
         "accuracy": run.accuracy.as_json() if run.accuracy else None,
         "samples": str(run.samples) if run.samples else None,
-        "taints": list(run.taints),
+        "taints": list(Figure(run, entry.measurement).taints),
     }

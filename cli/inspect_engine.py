@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cli.render import NONE, seconds, show_json, show_line, show_table, size
+from cli.startup_words import startup_lines
 from farm.domain.shapes import shape_text
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def _facts(engine: Engine, layers: int) -> list[tuple[str, str]]:
         ),
         ("options", options or "none that differ from their defaults"),
     ]
+    run = engine.latest_run
+    facts += startup_lines(run.startup) if run else []
     for number, profile in enumerate(spec.profiles):
         spans = ", ".join(
             f"{name}: {' … '.join(map(shape_text, dict.fromkeys((span.min, span.opt, span.max))))}"

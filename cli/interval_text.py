@@ -20,8 +20,10 @@ def interval_percent(measurement: Measurement) -> float | None:
 
 
 def interval_text(measurement: Measurement) -> str:
-    """That as a text, with two digits below 10 %."""
+    """That as a text, with two digits below 10 %; how far beyond 999 % it is tells nobody anything."""
     percent = interval_percent(measurement)
     if percent is None:
         return NONE
+    if percent >= 1000:
+        return "> 999"
     return f"{percent:.2f}" if percent < 10 else f"{percent:.0f}"

@@ -146,7 +146,11 @@ def _show(farm: Farm, named: NamedEngine, run: Run, given: dict[str, Any]) -> No
     for each in profiles:
         show_line()
         show_profile(each)
-        whole = [m.compute.median_ms for m in run.measurements if m.batch == each.batch and not m.graph]
+        whole = [
+            m.compute.median_ms
+            for m in run.measurements
+            if m.batch == each.batch and str(m.method) == "plain"
+        ]
         show_line(f"The whole engine, without a profiler: {ms(whole[0]) if whole else NONE} ms median.")
     if given["chrome_trace"]:
         show_note(f"trace written to {given['chrome_trace']}")

@@ -155,7 +155,7 @@ def _against_batch(
     count = sum(map(bool, series.values()))
     return Chart(
         kind, f"{title} against batch size",
-        f"{count} lines over batch {', '.join(map(str, batches))}, both axes logarithmic. {described}", drawing,
+        f"{count} line{'s' * (count > 1)} over batch {', '.join(map(str, batches))}, both axes logarithmic. {described}", drawing,
     )  # fmt: skip
 
 

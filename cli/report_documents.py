@@ -51,6 +51,7 @@ def _model(report: ModelReport, samples: Sequence[int]) -> dict[str, Any]:
         "version": report.name.version,
         "digest": report.name.model_sha256,
         "shared": shared_remarks(report),
+        "never_run": [engine.id for engine in report.never_run],
         "lines": [_line(report, labels[line.key], line, samples) for line in report.lines],
     }
 

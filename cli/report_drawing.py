@@ -136,8 +136,8 @@ def dash_of(style: Style) -> Any:
 
 
 def marker_of(style: Style) -> Any:
-    """Matplotlib's word for a point."""
-    return list(style.corners)
+    """Matplotlib's word for a point; closed, since the edge of a hollow one is all that there is to see."""
+    return [*style.corners, style.corners[0]]
 
 
 def svg_text(figure: Figure) -> str:

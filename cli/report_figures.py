@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from cli.accuracy_cells import top1_text
 from cli.conditions_text import conditions_text
 from cli.interval_text import interval_text
-from cli.render import NONE, decibel, ms, per_second, seconds, size
+from cli.render import NONE, ms, per_second, seconds, size
+from cli.report_accuracy import ACCURACY, accuracy_columns
 from cli.report_cells import Cell, ReportTable, marked, times
 from cli.report_pivots import base_words, shape_labels
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cli.report_cells import Labels
     from farm.domain.report import Figure, Line, ModelReport, ShapeKey
 
-_ACCURACY = ("", "SNR>", "cosine>", "top-1>", "reference", "engine>", "run>")
+_ACCURACY = ("", *ACCURACY, "reference", "engine>", "run>")
 _BUILDS = ("", "build>", "size>", "device memory>", "layers>", "engine>")
 _FIGURES = (
     "", "batch>", "median ms>", "± %>", "p99 ms>", "latency ms>", "per second>", "speed-up>", "engine>", "run>",
@@ -30,9 +30,10 @@ _IF_ANY = ("speed-up>", "driver", "conditions", "taints", "device memory>", "lay
 def accuracy_table(report: ModelReport, labels: Labels) -> ReportTable:
     """How near each engine is to the reference."""
     rows = tuple(_accuracy_row(labels[line.key], line) for line in report.lines)
-    references = {row[4].text for row in rows}
+    references = {line.accuracy_run.accuracy.reference if line.accuracy_run and line.accuracy_run.accuracy else ""
+                  for line in report.lines}  # fmt: skip
     note = "Of the output that fares worst."
-    if len(references) == 1 and NONE not in references:
+    if len(references) == 1 and "" not in references:
         note = f"Of the output that fares worst, against {references.pop()}."
         rows = tuple((*row[:4], *row[5:]) for row in rows)
     if any(row[3].text.startswith("agrees") for row in rows):
@@ -78,21 +79,13 @@ def _without_empty(table: ReportTable) -> ReportTable:
 
 def _accuracy_row(label: str, line: Line) -> tuple[Cell, ...]:
     engine, run = line.engine, line.accuracy_run
-    number = Cell(str(engine.id), engine.id)
-    accuracy = run.accuracy if run else None
-    if run is None or accuracy is None:
-        why = f"unverified: {engine.unverified_reason}" if engine.unverified_reason else NONE
-        return Cell(label), Cell(NONE), Cell(NONE), Cell(NONE), Cell(why), number, Cell(NONE)
-    worst = accuracy.worst
-    top1 = accuracy.label_top1 if accuracy.label_top1 is not None else worst.top1_agreement
+    why = f"unverified: {engine.unverified_reason}" if engine.unverified_reason else NONE
     return (
         Cell(label),
-        Cell(decibel(worst.snr_db), worst.snr_db),
-        Cell(f"{worst.cosine:.6f}", worst.cosine),
-        Cell(top1_text(accuracy), top1),
-        Cell(accuracy.reference),
-        number,
-        Cell(str(run.id), run.id),
+        *accuracy_columns(line),
+        Cell(run.accuracy.reference if run and run.accuracy else why),
+        Cell(str(engine.id), engine.id),
+        Cell(str(run.id), run.id) if run else Cell(NONE),
     )
 
 

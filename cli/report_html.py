@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from farm.domain.report import ModelReport
 
 #: Letters that are not worth a second line.
-_SHORT = 32
+_SHORT = 48
 #: From here on the first column needs more than a narrow one.
 _LONG = 48
 #: Columns that fit beside a chart whatever the names.
@@ -105,28 +105,32 @@ def _model(report: ModelReport, name: str, samples: Sequence[int]) -> Iterator[s
         yield '<ul class="notes soft">' + "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>\n"
     for at, panel in enumerate(panels_of(report)):
         yield from _panel(panel, f"{name}p{at}")
-    if samples:
-        yield _pair(None, samples_table(report, labels, samples), f"{name}s")
-    yield _pair(None, figures_table(report, labels), f"{name}f")
+    if report.shapes:
+        if samples:
+            yield _pair(None, samples_table(report, labels, samples), f"{name}s")
+        yield _pair(None, figures_table(report, labels), f"{name}f")
     yield "</section>\n"
 
 
 def _panel(panel: Panel, name: str) -> Iterator[str]:
     report, labels = panel.report, panel.labels
+    # No level of heading is left out.
+    level = 4 if panel.name else 3
     if panel.name:
         yield f"<h3>{escape(panel.name)}</h3>\n"
     charts = {chart.kind: chart for chart in charts_of(panel)}
     if any(not chart.has_names for chart in charts.values()):
         yield _legend(panel)
-    yield _pair(charts.get("latency"), latency_table(report, labels), f"{name}l")
-    yield _pair(charts.get("throughput"), throughput_table(report, labels), f"{name}t")
+    if report.shapes:
+        yield _pair(charts.get("latency"), latency_table(report, labels), f"{name}l", level)
+        yield _pair(charts.get("throughput"), throughput_table(report, labels), f"{name}t", level)
     if report.compares:
-        yield _pair(None, speed_up_table(report, labels), f"{name}u")
-    yield _pair(charts.get("frontier"), accuracy_table(report, labels), f"{name}a")
-    yield _pair(charts.get("build"), builds_table(report, labels), f"{name}b")
+        yield _pair(None, speed_up_table(report, labels), f"{name}u", level)
+    yield _pair(charts.get("frontier"), accuracy_table(report, labels), f"{name}a", level)
+    yield _pair(charts.get("build"), builds_table(report, labels), f"{name}b", level)
 
 
-def _pair(chart: Chart | None, table: ReportTable | None, name: str) -> str:
+def _pair(chart: Chart | None, table: ReportTable | None, name: str, level: int = 3) -> str:
     """A chart with the table of the same figures beside it, or one of them alone."""
     # What has long names and many columns has the whole width to itself.
     is_big = table is not None and _has_long_names(table) and len(table.columns) > _MANY
@@ -135,13 +139,13 @@ def _pair(chart: Chart | None, table: ReportTable | None, name: str) -> str:
     if chart:
         svg = inline_svg(svg_text(chart.drawing), name, chart.title, chart.description)
         drawn = (
-            f"<figure><h4>{escape(chart.title)}</h4>\n"
+            f'<figure><h{level} class="head">{escape(chart.title)}</h{level}>\n'
             f"<figcaption>{escape(chart.description)}</figcaption>\n{svg}\n</figure>\n"
         )
     shown = ""
     if table:
         shown = (
-            f'<div><h4 id="{name}-head">{escape(table.title)}</h4>\n<p class="soft">{escape(table.note)}</p>\n'
+            f'<div><h{level} class="head" id="{name}-head">{escape(table.title)}</h{level}>\n<p class="soft">{escape(table.note)}</p>\n'
             f'<div class="scroll" role="region" aria-labelledby="{name}-head" tabindex="0">\n{_table(table)}</div></div>\n'
         )
     return f'<div class="pair{wide}">\n{drawn}{shown}</div>\n'
@@ -170,7 +174,7 @@ def _cell(cell: Cell, at: int, is_number: bool) -> str:
     order = "" if cell.order is None else f' data-order="{cell.order:.9g}"'
     if at == 0:
         return f'<th scope="row"{order}>{escape(cell.text)}</th>'
-    kind = "number" if is_number else "text" if len(cell.text) > _SHORT else "short"
+    kind = "number" if is_number else "short" if len(cell.text) <= _SHORT else "text"
     return f"<td class={kind}{order}>{escape(cell.text)}</td>"
 
 

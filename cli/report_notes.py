@@ -22,12 +22,19 @@ def notes_of(report: ModelReport) -> list[str]:
             f"Left out because something disturbed them: {left_out} figure(s). --tainted shows them."
         )
     labels = labels_of(report)
+    without: dict[str, list[str]] = {}
     for line in report.lines:
-        if not line.figures and line.other_methods:
-            others = ", ".join(map(str, line.other_methods))
-            notes.append(
-                f"{labels[line.key]} was not timed by {line.method}, but by {others}: --method shows that."
-            )
-        elif not line.figures and not line.left_out:
-            notes.append(f"{labels[line.key]} was not timed at what is asked for.")
+        if line.figures or line.left_out:
+            continue
+        others = " and ".join(map(str, line.other_methods))
+        why = (
+            f"Not timed by {line.method}, but by {others} (--method)"
+            if others
+            else "Not timed at what is asked for"
+        )
+        without.setdefault(why, []).append(labels[line.key])
+    notes += [f"{why}: {'; '.join(names)}." for why, names in without.items()]
+    if report.never_run:
+        numbers = ", ".join(str(engine.id) for engine in report.never_run)
+        notes.append(f"Never run so far: engines {numbers}; `farm engines` lists them.")
     return notes

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cli.render import NONE, ms, per_second
+from cli.report_accuracy import ACCURACY, accuracy_columns
 from cli.report_cells import Cell, ReportTable, marked, runs_text, times
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def latency_table(report: ModelReport, labels: Labels) -> ReportTable:
-    """Milliseconds per batch."""
+    """Milliseconds per batch, as most people publish it."""
     return _by_batch(
         report,
         labels,
@@ -99,6 +101,20 @@ def _by_batch(
         )
     columns = ("", *(f"{name}>" for name in names.values()), "engine>", "runs>")
     return ReportTable(kind, title, note, columns, tuple(rows))
+
+
+def with_accuracy(table: ReportTable, report: ModelReport) -> ReportTable:
+    """A table with a row for each line, and the line's accuracy beside the figures."""
+    # Behind the last batch size, before engine and runs.
+    at = len(table.columns) - 2
+    return replace(
+        table,
+        columns=(*table.columns[:at], *ACCURACY, *table.columns[at:]),
+        rows=tuple(
+            (*row[:at], *accuracy_columns(line), *row[at:])
+            for row, line in zip(table.rows, report.lines, strict=True)
+        ),
+    )
 
 
 def speed_up_table(report: ModelReport, labels: Labels) -> ReportTable:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cli.report_figures import accuracy_table, builds_table, figures_table
 from cli.report_labels import labels_of
-from cli.report_pivots import latency_table, samples_table, speed_up_table, throughput_table
+from cli.report_pivots import latency_table, samples_table, speed_up_table, throughput_table, with_accuracy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,10 +23,14 @@ def tables_of(report: ModelReport, samples: Sequence[int] = ()) -> list[ReportTa
         samples: for how many inferences to tell runtime and rate.
     """
     labels = labels_of(report)
-    tables = [latency_table(report, labels), throughput_table(report, labels)]
+    if not report.lines:
+        return []
+    tables = []
+    if report.shapes:
+        tables = [with_accuracy(latency_table(report, labels), report), throughput_table(report, labels)]
     if report.compares:
         tables.append(speed_up_table(report, labels))
-    if samples:
+    if samples and report.shapes:
         tables.append(samples_table(report, labels, samples))
     return [
         *tables,

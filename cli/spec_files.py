@@ -26,6 +26,7 @@ _LISTS = (
     "declared_outputs",
     "dynamic",
     "keep_fp32",
+    "metric",
     STREAMS,
 )
 _MAPPINGS = ("set", "tags", "thresholds", "deadline", "images", "input_range")
@@ -49,6 +50,7 @@ _WORDS = (
     "calibration_samples",
     "labels",
     "reference",
+    "layerwise",
     "skip_broken_images",
     "builds",
 )
@@ -108,6 +110,8 @@ def write_wish(wish: Wish, path: Path) -> None:
             value = shapes_for_file(key, value, path.absolute().parent)
         elif key in _LISTS:
             value = [whole_number(item, key) if key in ("batch", STREAMS) else item for item in value]
+            if key == "metric":
+                value = [os.path.relpath(word, path.absolute().parent) for word in value]
         elif key in _MAPPINGS:
             value = dict(value)
         elif is_path(key, value):

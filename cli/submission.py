@@ -18,6 +18,7 @@ from cli.sample_options import make_samples, samples_as_wish
 from cli.shape_options import inputs_with_ranges, keep_plugins, plugin_paths, shapes_as_wish
 from cli.sources import sources_as_wish, with_exported_model
 from cli.tensor_limits import without_large_tensors
+from cli.user_metrics import keep_metrics, metric_paths
 from cli.verification_options import verification_as_wish, verification_of
 from cli.verification_samples import first_samples
 from farm.domain.calibration import RANDOM
@@ -55,6 +56,7 @@ class Prepared:
     plugins: tuple[Path, ...] = ()
     made_samples: Mapping[str, Any] = field(default_factory=dict)
     program: Path | None = None
+    metrics: tuple[Path, ...] = ()
 
 
 class _Said(dict[str, Any]):
@@ -128,8 +130,8 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
     held = inputs_with_ranges(wish.values)
     has_outputs = inputs is not None and "inputs" in made.ready and _check_inputs(inputs, model, held)
     job = _job_request(wish, settings_of(ctx).user)
-    verification = verification_of(wish, model, graph or path)
-    job = replace(job, verification=replace(verification, has_outputs=has_outputs))
+    verification = verification_of(wish, model, graph or path, has_outputs=has_outputs)
+    job = replace(job, verification=verification)
     if samples is not None and "calibration" in made.ready:
         _check_inputs(samples, model, held)
     calibration = wish.calibration(digest_of_file(samples) if samples is not None else None)
@@ -165,6 +167,7 @@ def prepare(ctx: click.Context, wish: Wish, *, skip_unsupported: bool) -> Prepar
         plugin_paths(wish.values),
         made.record,
         program,
+        metric_paths(wish.values),
     )
 
 
@@ -217,6 +220,7 @@ def file_submission(request: Prepared, *, as_json: bool) -> Submission:
             raise InvalidSpecError(f"{request.samples} was changed while it was submitted", hint="Try again.")
         with farm.database.transaction() as transaction:
             transaction.engines.add_artifact(digest, "calibration")
+    keep_metrics(farm, request.metrics, job.verification.metrics)
     if request.inputs is not None:
         digest = farm.store.put_file(request.inputs)
         job = replace(job, verification=replace(job.verification, inputs_sha256=digest.sha256))

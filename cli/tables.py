@@ -65,6 +65,13 @@ def engine_rows(engine: Engine, slugs: Mapping[DeviceType, str]) -> list[list[An
     return rows
 
 
+def tainted_note(rows: Sequence[Sequence[Any]]) -> str:
+    """What the mark beside figures means; empty where there is none."""
+    if not any(TAINTED in str(cell) for row in rows for cell in row):
+        return ""
+    return f"{TAINTED} tainted, and nothing better is known: `farm history MODEL --tainted` says why."
+
+
 def preferred_measurements(engine: Engine) -> list[Measurement]:
     """One per shape: the first by `Method.rank`, such as one from a CUDA graph, since that is steadier."""
     best: dict[tuple[int, str], Measurement] = {}
@@ -96,6 +103,7 @@ def engine_as_json(engine: Engine, slugs: Mapping[DeviceType, str]) -> dict[str,
         "accuracy": run.accuracy.as_json() if run and run.accuracy else None,
         "error_histogram": run.histogram.sha256 if run and run.histogram else None,
         "measurements": [m.as_json() for m in engine.measurements],
+        "startup": dict(run.startup) if run and run.startup else None,
         "builds": engine.builds or None,
         "rebuild": engine.details.get("rebuild"),
         "job": engine.job_id,

@@ -6,7 +6,9 @@ from cli import trtexec_values as values
 from cli.trtexec_flag import Flag, needless, refused, taken
 
 _ONE = "the farm starts the next inference without a pause, so that figures compare"
-_APART = "the farm measures with transfers and without, and times them apart, in every run; --method has one alone"
+_APART = (
+    "the farm measures with transfers and without, and times them apart, in every run; --method has one alone"
+)
 _GRAPH = "the farm measures with a CUDA graph and without, in every run; --method has one alone"
 _EVENTS = "the farm times by CUDA events, whichever way the host waits"
 _ACCURACY = "the farm compares every engine with ONNX Runtime on the CPU; limits are --threshold min_cosine=… and its like"

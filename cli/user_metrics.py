@@ -90,5 +90,6 @@ def _check(path: Path, function: str) -> None:
     takes = least <= len(_ARGUMENTS) and (count >= len(_ARGUMENTS) or arguments.vararg is not None)
     if not takes or any(default is None for default in arguments.kw_defaults):
         raise InvalidSpecError(
-            f"{path.name}:{there[function].lineno}: {function} must take ({', '.join(_ARGUMENTS)})", hint=_HINT
+            f"{path.name}:{there[function].lineno}: {function} must take ({', '.join(_ARGUMENTS)})",
+            hint=_HINT,
         )

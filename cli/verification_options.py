@@ -44,6 +44,12 @@ _OPTIONS = (
         help="Your own figure of accuracy: SOURCE.py:FUNCTION or MODULE:FUNCTION, called with (expected, actual, inputs), "
         "dicts of arrays; it gives a number, or a dict of numbers. Repeatable; --threshold min_FUNCTION=… limits it.",
     ),
+    click.option(
+        "--layerwise",
+        is_flag=True,
+        help="Compare every layer of an ONNX model too, and name the first whose error jumps: builds more engines, with "
+        "intermediate tensors as outputs.",
+    ),
 )
 
 
@@ -59,17 +65,19 @@ def verification_as_wish(given: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "input_range": dict(given["input_ranges"] or ()),
         "reference": given["reference"],
+        "layerwise": given["layerwise"] or None,
         "metric": tuple(str(Path(word).absolute()) for word in given["metrics"] or ()),
     }
 
 
-def verification_of(wish: Wish, model: Model, graph: Path) -> VerificationSpec:
+def verification_of(wish: Wish, model: Model, graph: Path, *, has_outputs: bool) -> VerificationSpec:
     """What the engines of a wish are verified with, but for the inputs' file.
 
     Args:
         wish: in the user's words.
         model: that is submitted.
         graph: the model's file.
+        has_outputs: whether the inputs' file says what is to be computed.
 
     Raises:
         InvalidSpecError: a range, a threshold or the seed makes no sense.
@@ -82,15 +90,32 @@ def verification_of(wish: Wish, model: Model, graph: Path) -> VerificationSpec:
         thresholds=wish.thresholds(),
         input_ranges=ranges,
         vocabularies=_vocabularies(model, graph),
-        reference=_reference(wish, model),
+        has_outputs=has_outputs,
+        reference=_reference(wish, model, has_outputs=has_outputs),
         metrics=user_metrics(wish.values),
+        layerwise=_is_layerwise(wish, model),
     )
 
 
-def _reference(wish: Wish, model: Model) -> str:
+def _is_layerwise(wish: Wish, model: Model) -> bool:
+    wanted = bool(wish.values.get("layerwise"))
+    if wanted and model.format != ONNX:
+        raise InvalidSpecError(
+            f"layers are compared of ONNX models, and this one is in the format {model.format}",
+            hint="Leave --layerwise out.",
+        )
+    return wanted
+
+
+def _reference(wish: Wish, model: Model, *, has_outputs: bool) -> str:
     word = str(wish.values.get("reference", FP32))
     if word not in REFERENCES:
         raise InvalidSpecError(f"there is no reference {word!r}", hint=did_you_mean(word, REFERENCES))
+    if word == FP64 and has_outputs:
+        raise InvalidSpecError(
+            "a reference in FP64 is asked for, and the inputs' file has outputs to compare with",
+            hint="Leave --reference out, or the arrays outputs/NAME.",
+        )
     if word == FP64 and model.format != ONNX:
         raise InvalidSpecError(
             f"a reference in FP64 is computed from ONNX models, and this one is in the format {model.format}",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cli.build_spread import precision_text
 from cli.live import follow
 from cli.render import show_json, show_line, show_note, show_table
-from cli.tables import ENGINE_COLUMNS, engine_rows, progress_as_json
+from cli.tables import ENGINE_COLUMNS, engine_rows, progress_as_json, tainted_note
 from farm.domain.errors import ConflictError, FolderInUseError, UnsupportedTargetError
 from farm.domain.jobs import FailureClass, JobState
 
@@ -119,6 +119,8 @@ def show_result(farm: Farm, progress: SubmissionProgress) -> None:
     if rows:
         show_line()
         show_table(ENGINE_COLUMNS, rows)
+        if note := tainted_note(rows):
+            show_note(note)
     for cell in progress.cells:
         if cell.state is JobState.SUCCEEDED or cell.job is None:
             continue

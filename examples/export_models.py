@@ -212,10 +212,24 @@ def _median_ms(model: nn.Module, inputs: Tensor) -> float:
     return float(statistics.median(start.elapsed_time(end) for start, end in pairwise(marks)))
 
 
+def resnet50() -> nn.Module:
+    """ResNet-50 with seeded random weights, for `farm submit examples/export_models.py:resnet50`."""
+    return _seeded("resnet50")
+
+
+def unet() -> nn.Module:
+    """The U-Net with seeded random weights."""
+    return _seeded("unet")
+
+
+def _seeded(name: str) -> nn.Module:
+    torch.manual_seed(SEED)
+    return settle(EXAMPLES[name].build(), EXAMPLES[name])
+
+
 def make(name: str, folder: Path, *, time_it: bool, samples: int) -> dict[str, Any]:
     example, path = EXAMPLES[name], folder / f"{name}.onnx"
-    torch.manual_seed(SEED)
-    model = settle(example.build(), example)
+    model = _seeded(name)
     peak = largest_activation(model, example)
     if peak > LARGEST_ACTIVATION:
         raise SystemExit(f"{name}: an activation reaches {peak:.3g}, too near to the end of FP16")

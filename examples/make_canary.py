@@ -28,7 +28,9 @@ def canary() -> ModelProto:
     weights *= np.float32(np.sqrt(2 / fan_in))
     nodes, name = [], "image"
     for layer in range(LAYERS):
-        nodes.append(helper.make_node("Conv", [name, "weights"], [f"conv{layer}"], f"conv{layer}", pads=[1] * 4))
+        nodes.append(
+            helper.make_node("Conv", [name, "weights"], [f"conv{layer}"], f"conv{layer}", pads=[1] * 4)
+        )
         nodes.append(helper.make_node("Relu", [f"conv{layer}"], [f"relu{layer}"], f"relu{layer}"))
         name = f"relu{layer}"
     nodes.append(helper.make_node("GlobalAveragePool", [name], ["average"], "average"))

@@ -81,13 +81,26 @@ def seconds_value(variable: str, text: str) -> float:
     Raises:
         InvalidRequestError: it is no such number.
     """
+    return _above_zero(variable, text, "seconds")
+
+
+def hours_value(variable: str, text: str) -> float:
+    """Hours above zero.
+
+    Raises:
+        InvalidRequestError: it is no such number.
+    """
+    return _above_zero(variable, text, "hours")
+
+
+def _above_zero(variable: str, text: str, unit: str) -> float:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = 0.0
-    if not (seconds > 0 and math.isfinite(seconds)):
-        raise InvalidRequestError(f"{variable} must be a number of seconds above zero, not {text!r}")
-    return seconds
+        number = 0.0
+    if not (number > 0 and math.isfinite(number)):
+        raise InvalidRequestError(f"{variable} must be a number of {unit} above zero, not {text!r}")
+    return number
 
 
 def size_value(variable: str, text: str) -> int:

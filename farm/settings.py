@@ -24,6 +24,8 @@
 | `FARM_CHILD_CPU_S`  | CPU seconds of one process of a child          | the deadline for every core |
 | `FARM_CHILD_ENV`    | more variables that a child gets, by their names | none                    |
 | `FARM_SCRATCH_QUOTA` | disk that one attempt may take                | `128G`                    |
+| `FARM_CANARY`       | `auto`, `on`, `off` or `drain`: whether workers time a canary, and drain where it drifts | `auto`: off; on the GPUs of a fleet |
+| `FARM_CANARY_EVERY` | hours between two canaries of an idle worker   | 12                        |
 | `FARM_REMEASURE`    | how often at most a disturbed benchmark is made again, 0 to 9 | 2 on a GPU, 0 on a CPU |
 
 A secret may come from a file: `FARM_DATABASE_URL_FILE` and `FARM_BROKER_URL_FILE` name one with the whole URL,
@@ -54,6 +56,7 @@ from farm.setting_values import (
     broker_value,
     choice_value,
     folder_value,
+    hours_value,
     seconds_value,
     size_value,
     sqlite_url,
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 EMBEDDED_BROKER = "memory://"
 LOG_FORMATS = ("text", "json")
+CANARY_MODES = ("auto", "on", "off", "drain")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 # Not the temporary folder of the environment: that differs between the users of one host.
 DEFAULT_LOCKS = Path("/tmp/engine-farm-locks")  # noqa: S108
@@ -111,6 +115,9 @@ class Settings:
         child_file_size: bytes of the largest file that a child may write.
         child_cpu_s: CPU seconds of one process of a child; none for the deadline on every core.
         scratch_quota: bytes on disk that one attempt may take.
+        canary: whether workers time canaries: `on`, `off`, `drain` (on, and a worker whose device drifts takes nothing
+            new), or `auto`: on for the GPUs of a fleet.
+        canary_every_h: hours between two canaries of a worker that is idle then.
         remeasure: how often at most a disturbed benchmark is made again; none for what suits the device.
         toolchains: file that lists interpreters of toolchains; none for the one in `home`, if it is there.
     """
@@ -138,6 +145,8 @@ class Settings:
     child_cpu_s: int | None = None
     scratch_quota: int = 128 << 30
     remeasure: int | None = None
+    canary: str = "auto"
+    canary_every_h: float = 12.0
     # With the secret key.
     store_access: Mapping[str, str] = field(default_factory=dict, repr=False)
     least_grace_s: float = LEAST_GRACE_S
@@ -199,6 +208,8 @@ def read_settings(home: Path | None = None, environment: Mapping[str, str] | Non
         else None,
         toolchains=_optional_file("FARM_TOOLCHAINS", env),
         scratch_quota=value(size_value, "FARM_SCRATCH_QUOTA", Settings.scratch_quota),
+        canary=choice_value("FARM_CANARY", env.get("FARM_CANARY") or Settings.canary, CANARY_MODES),
+        canary_every_h=value(hours_value, "FARM_CANARY_EVERY", Settings.canary_every_h),
         remeasure=int(choice_value("FARM_REMEASURE", env["FARM_REMEASURE"], tuple("0123456789")))
         if env.get("FARM_REMEASURE")
         else None,

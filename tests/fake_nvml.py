@@ -46,6 +46,21 @@ class FakeUtilization:
 
 
 @dataclass
+class FakeValue:
+    """A field's, of which pynvml makes a union."""
+
+    uiVal: int
+
+
+@dataclass
+class FakeField:
+    """What a card tells under a number."""
+
+    value: FakeValue
+    nvmlReturn: int = 0
+
+
+@dataclass
 class FakeProcess:
     """With a context on a GPU."""
 
@@ -149,6 +164,11 @@ class FakeNvml:
     def nvmlDeviceGetTemperature(self, handle: FakeGpu, sensor: int) -> int:
         assert sensor == 0
         return int(self._told(handle, "Temperature"))
+
+    def nvmlDeviceGetFieldValues(self, handle: FakeGpu, field_ids: list[int]) -> list[FakeField]:
+        assert field_ids == [186]
+        told = self._told(handle, "PowerInstant", 0)
+        return [FakeField(FakeValue(told), 0 if told else NOT_SUPPORTED)]
 
     def nvmlDeviceGetPowerUsage(self, handle: FakeGpu) -> int:
         return int(self._told(handle, "PowerUsage"))

@@ -23,6 +23,7 @@ from workers.conversion_step import Converted, convert
 from workers.endings import Ending, failure_of
 from workers.filed_engine import FiledEngine
 from workers.journal import Journal
+from workers.layerwise_step import mark_layers_of
 from workers.lease import Lease
 from workers.materials import place_model
 from workers.plugin_files import place_plugins
@@ -193,7 +194,9 @@ class _Attempt:
         sealed = state_of(self._folder / "model")
         engine_path = self._folder / "engine"
         is_build = not self._filed.place_for_benchmark(engine_path)
-        calibration_path = self._calibration.place_samples(supervision.prepare) if is_build else None
+        # Layers are compared by engines of their own, which are built as this one was.
+        builds = is_build or self._job.request.verification.layerwise
+        calibration_path = self._calibration.place_samples(supervision.prepare) if builds else None
         place_plugins(self._farm, self._job, self._folder, supervision.prepare, self._journal.insist)
         self._rival = place_rival(
             self._farm, self._job, self._folder, supervision.prepare, self._journal.insist
@@ -209,7 +212,7 @@ class _Attempt:
             prepare=supervision.prepare,
             run=supervision.run_without_device,
         ).obtain(model_path)
-        if is_build:
+        if builds:
             self._converted = convert(
                 self._place,
                 self._job,
@@ -235,6 +238,16 @@ class _Attempt:
             refit_path=self._filed.place_for_refit(source_path, supervision.run_without_device),
             details=self._filed.details,
             rival=self._rival,
+            layerwise=mark_layers_of(
+                self._place,
+                self._job,
+                self._model,
+                self._folder,
+                model_path=model_path,
+                built_path=source_path,
+                reference=reference,
+                run=supervision.run_without_device,
+            ),
         )
         request = compose_request(self._place, self._job, self._model, prepared)
         result = supervision.run_toolchain(lambda: self._with_cache(request))
@@ -291,6 +304,7 @@ class _Attempt:
             environment=result.environment,
             signed=self._sign(engine) if engine else None,
             measured=self._filed.measured,
+            startup=result.startup,
             comparison=comparison_document(self._rival, self._job, engine or self._filed.measured, result),
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from farm.domain.io_formats import IO_SCALES
 from workers.calibration import calibration_input
+from workers.child.build_document import LayerwiseInput
 from workers.child.build_series import CHOICE_DETAILS, BuildSeries
 from workers.child.requests import AttemptRequest
 from workers.materials import chunk_shapes, chunk_values, timed_calls
@@ -58,6 +59,7 @@ class Prepared:
     refit_path: Path | None
     details: Mapping[str, Any]
     rival: PlacedRival | None = None
+    layerwise: Path | None = None
 
 
 def compose_request(place: Workplace, job: Job, model: Model, prepared: Prepared) -> AttemptRequest:
@@ -106,6 +108,7 @@ def compose_request(place: Workplace, job: Job, model: Model, prepared: Prepared
         plugin_paths=plugin_paths_in(folder, job),
         io_scales=prepared.details.get(IO_SCALES, {}),
         rival=prepared.rival.request(job, inputs) if prepared.rival else None,
+        layerwise=LayerwiseInput(prepared.layerwise, build) if prepared.layerwise else None,
     )
 
 

@@ -115,7 +115,8 @@ class ChildProcess:
         self.log_path = folder / "log.txt"
         self._new_events: dict[Phase, ChildEvent] = {}
         self._guard = threading.Lock()
-        self._phase = ""
+        #: What it said last that it does; empty before.
+        self.phase = ""
         self._mark = str(self._result_path)
         with self.log_path.open("ab") as log:
             try:
@@ -175,7 +176,7 @@ class ChildProcess:
                 too_much = self.log_path.stat().st_size > self._max_log_bytes
                 if stopped or timed_out or too_much:
                     break
-                excess = watch.look(self._phase) or (phases.look(self._phase) if phases else None)
+                excess = watch.look(self.phase) or (phases.look(self.phase) if phases else None)
                 if excess is not None:
                     break
                 with suppress(subprocess.TimeoutExpired):
@@ -187,17 +188,17 @@ class ChildProcess:
         if stopped:
             return ChildOutcome(None, was_stopped=True)
         if timed_out:
-            return ChildOutcome(None, timeout(allowed_s or deadline_s, self._phase))
+            return ChildOutcome(None, timeout(allowed_s or deadline_s, self.phase))
         if too_much:
-            return ChildOutcome(None, runaway_log(self._max_log_bytes, self._phase))
+            return ChildOutcome(None, runaway_log(self._max_log_bytes, self.phase))
         if excess is not None:
             return ChildOutcome(None, excess)
         if self._process.returncode == 0 and is_own_file(self._result_path):
             with suppress(ValueError):
                 return ChildOutcome(json.loads(self._result_path.read_text()))
         # A disk that is full kills whatever child comes: its jobs would be parked as poison.
-        no_space = no_room(self._folder, self._phase)
-        return ChildOutcome(None, no_space or crash(self._process.returncode, self._phase))
+        no_space = no_room(self._folder, self.phase)
+        return ChildOutcome(None, no_space or crash(self._process.returncode, self.phase))
 
     def kill(self) -> None:
         """Ends the child and all that descends from it, and waits until it is gone."""
@@ -222,7 +223,7 @@ class ChildProcess:
                     value = json.loads(line)
                     event = ChildEvent(Phase(value["phase"]), value["fraction"], value["message"])
                     with self._guard:
-                        self._phase = event.phase.value
+                        self.phase = event.phase.value
                         self._new_events[event.phase] = event
 
     def _take_events(self) -> list[ChildEvent]:

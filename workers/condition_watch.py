@@ -8,7 +8,9 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
+from farm.domain.comparisons import judged as judged_comparison
 from farm.domain.conditions import DeviceSample, HostSample, Watched, conditions_of
+from farm.domain.jobs import Phase
 from farm.domain.taints import taints_of
 from workers.host_samples import HostSampler
 from workers.nvml_samples import THROTTLING, NvmlSampler
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 #: Time between two samples of a GPU, in seconds: at 20 Hz a measurement of a second has twenty of them. NVML answers
 #: each question in less than a millisecond.
 GAP_S = 0.05
+#: While it builds: only how it is throttled is asked for then, and tactics that are being timed are left in peace.
+BUILD_GAP_S = 0.25
 #: And of the host: ten times a second, since a look at every thread of a child costs its CPU some time.
 HOST_GAP_S = 0.1
 #: An hour of samples: older ones are of a build.
@@ -123,7 +127,8 @@ class ConditionWatch:
         """
         seen, is_cpu = self.seen, not self._uuid
         measurements = (judged(measurement, seen, is_cpu=is_cpu) for measurement in result.measurements)
-        return replace(result, measurements=tuple(measurements))
+        comparisons = (judged_comparison(one, seen, is_cpu=is_cpu) for one in result.comparisons)
+        return replace(result, measurements=tuple(measurements), comparisons=tuple(comparisons))
 
     def sample(self) -> None:
         """Takes one sample of what is due."""
@@ -144,13 +149,21 @@ class ConditionWatch:
                     seen[reason] = seen.get(reason, 0) + 1
 
     def _run(self) -> None:
-        gap_s = GAP_S if self._device is not None and self._device.is_open else HOST_GAP_S
         self.sample()
-        while not self._over.wait(gap_s):
-            self.sample()
+        looked = time.monotonic()
+        while not self._over.wait(GAP_S):
+            # A build may end at any moment, and what is measured next may be short.
+            if time.monotonic() - looked >= 0.9 * self._gap_s():
+                looked = time.monotonic()
+                self.sample()
         # A window that ends with the child has a sample after it, too.
         self._host_due = 0.0
         self.sample()
+
+    def _gap_s(self) -> float:
+        if self._phase() == Phase.BUILD.value:
+            return BUILD_GAP_S
+        return GAP_S if self._device is not None and self._device.is_open else HOST_GAP_S
 
 
 def judged(measurement: Measurement, seen: Watched, *, is_cpu: bool = False) -> Measurement:

@@ -16,6 +16,7 @@ from farm.domain.errors import ConflictError, FarmError
 from farm.log_repeats import REPEATS
 from farm.logs import fields
 from workers.attempt import run_next
+from workers.canary import CanaryKeeper
 from workers.presence import DEVICE_LOST, device_lost, why_gone
 from workers.queues import TASK, CeleryQueue, new_celery_app
 from workers.streak import FailureStreak
@@ -79,10 +80,12 @@ class Consumer:
             targets=frozenset(targets) if self._settings.is_embedded else None,
             is_busy=self._busy.is_set,
         )
+        self._canary = CanaryKeeper(place, self._busy.is_set, self._drain_itself)
         self._threads = [
             threading.Thread(target=self._consume, name="consumer", daemon=True),
             threading.Thread(target=self._sweeper.run, args=(place.stopping,), name="sweeper", daemon=True),
             threading.Thread(target=self._live, name="pulse", daemon=True),
+            threading.Thread(target=self._canary.run, args=(place.stopping,), name="canary", daemon=True),
         ]
 
     @property

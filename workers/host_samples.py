@@ -61,13 +61,15 @@ class HostSampler:
         threads: dict[tuple[int, str], tuple[int, int]] = {}
         for pid in [self._pid, *descendants(self._pid)]:
             self.pids.add(pid)
+            tasks = f"{self._proc}/{pid}/task"
             try:
-                names = os.listdir(self._proc / str(pid) / "task")  # noqa: PTH208 - some hundred, ten times a second
+                names = os.listdir(tasks)  # noqa: PTH208 - without pathlib, for it is done ten times a second
             except OSError:
                 continue
             for name in names:
                 with suppress(OSError, ValueError, IndexError):
-                    words = (self._proc / str(pid) / "task" / name / "schedstat").read_text().split()
+                    with open(f"{tasks}/{name}/schedstat", "rb", buffering=0) as stream:  # noqa: PTH123 - as above
+                        words = stream.read().split()
                     key, ran, waited = (pid, name), int(words[0]), int(words[1])
                     # A thread that is new did all of it since.
                     before = self._threads.get(key, (0, 0))

@@ -35,6 +35,8 @@ _NVML_FUNCTION_NOT_FOUND = 13
 _CLOCK_SM, _CLOCK_MEMORY = 1, 2
 _TEMPERATURE_GPU = 0
 _CORRECTED, _UNCORRECTED, _VOLATILE = 0, 1, 0
+#: NVML_FI_DEV_POWER_INSTANT of nvml.h: of this moment, where nvmlDeviceGetPowerUsage averages over a second.
+_POWER_INSTANT = 186
 _MIB = 1 << 20
 
 
@@ -51,6 +53,7 @@ class ConditionsNvml(Protocol):
     def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: Any) -> int: ...
     def nvmlDeviceGetClockInfo(self, handle: Any, type: int) -> int: ...
     def nvmlDeviceGetTemperature(self, handle: Any, sensor: int) -> int: ...
+    def nvmlDeviceGetFieldValues(self, handle: Any, field_ids: list[int]) -> Any: ...
     def nvmlDeviceGetPowerUsage(self, handle: Any) -> int: ...
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: Any) -> int: ...
     def nvmlDeviceGetUtilizationRates(self, handle: Any) -> Any: ...
@@ -173,7 +176,7 @@ def _queries(nvml: ConditionsNvml, gpu: Any, handle: Any) -> dict[str, Callable[
         "sm_clock_mhz": lambda: float(nvml.nvmlDeviceGetClockInfo(gpu, _CLOCK_SM)),
         "memory_clock_mhz": lambda: float(nvml.nvmlDeviceGetClockInfo(gpu, _CLOCK_MEMORY)),
         "temperature_c": lambda: float(nvml.nvmlDeviceGetTemperature(gpu, _TEMPERATURE_GPU)),
-        "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1000,
+        "power_w": lambda: _power_mw(nvml, gpu) / 1000,
         "energy_j": lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1000,
         "utilisation_percent": lambda: float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu),
         "memory_used_mib": lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used / _MIB,
@@ -184,6 +187,15 @@ def _queries(nvml: ConditionsNvml, gpu: Any, handle: Any) -> dict[str, Callable[
             + nvml.nvmlDeviceGetTotalEccErrors(gpu, _UNCORRECTED, _VOLATILE)
         ),
     }
+
+
+def _power_mw(nvml: ConditionsNvml, handle: Any) -> int:
+    with suppress(nvml.NVMLError, AttributeError):
+        (told,) = nvml.nvmlDeviceGetFieldValues(handle, [_POWER_INSTANT])
+        if told.nvmlReturn == 0 and told.value.uiVal:
+            return int(told.value.uiVal)
+    # Drivers before 530, and GPUs that do not tell it.
+    return nvml.nvmlDeviceGetPowerUsage(handle)
 
 
 def _reasons(nvml: ConditionsNvml, handle: Any) -> tuple[str, ...]:

@@ -143,11 +143,12 @@ class _Rounds:
         return replace(self._result, measurements=kept), tuple(left)
 
     def _best(self) -> dict[Any, int]:
-        """For every shape the round with the fewest tainted measurements, the last of equals."""
-        best: dict[Any, tuple[int, int]] = {}
+        """For every shape the round with the fewest tainted measurements, then taints; the last of equals."""
+        best: dict[Any, tuple[tuple[int, int], int]] = {}
         for number, (measurements, _) in enumerate(self._rounds):
             for shape in dict.fromkeys(map(_shape, measurements)):
-                tainted = sum(bool(m.taints) for m in self._of(number, shape))
+                found = self._of(number, shape)
+                tainted = sum(bool(m.taints) for m in found), sum(len(m.taints) for m in found)
                 if shape not in best or tainted <= best[shape][0]:
                     best[shape] = (tainted, number)
         return {shape: number for shape, (_, number) in best.items()}

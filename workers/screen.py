@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from farm.domain.baselines import ONLY_BASELINES
 from farm.domain.durations import duration_text
 from farm.domain.targets import DeviceKind
 from farm.storage.database import hide_password
@@ -67,7 +68,8 @@ class Screen:
                 {"toolchain": name, "python": str(interpreter.path), "why": why}
                 for interpreter in self.interpreters
                 for name, why in interpreter.missing.items()
-                if name not in {description.id.name for description in self.offer.descriptions}
+                # Nobody misses what engines are only compared with.
+                if name not in {*ONLY_BASELINES, *(description.id.name for description in self.offer.descriptions)}
             ],
         }
 

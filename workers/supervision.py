@@ -190,7 +190,7 @@ class Supervision:
 
     def _watch(self, child: ChildProcess) -> ConditionWatch:
         uuid = "" if self._is_cpu else self._place.device.uuid
-        return ConditionWatch(uuid, child.pid, lambda: self._journal.phase)
+        return ConditionWatch(uuid, child.pid, lambda: child.phase)
 
     def _toolchain_child(
         self, name: str, request: AttemptRequest, lock: DeviceLock, behind: Sequence[str] = ()

@@ -79,6 +79,7 @@ class Accuracy:
         label_iou: likewise.
         reference_label_iou: likewise.
         metrics: the user's own figures, by name.
+        layerwise: which layer's error jumps first, as `layerwise_summary` has it; empty where nobody asked.
     """
 
     outputs: tuple[OutputAccuracy, ...]
@@ -93,6 +94,7 @@ class Accuracy:
     label_iou: float | None = None
     reference_label_iou: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    layerwise: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def worst(self) -> OutputAccuracy:
@@ -106,7 +108,8 @@ class Accuracy:
 
     def as_json(self) -> dict[str, Any]:
         """The form in JSON."""
-        return {**asdict(self), "metrics": dict(self.metrics)}
+        document = {**asdict(self), "metrics": dict(self.metrics)}
+        return {name: value for name, value in document.items() if name != "layerwise" or value}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Accuracy:

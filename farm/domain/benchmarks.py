@@ -76,6 +76,11 @@ class BenchmarkSpec:
         return methods_of(self.method, self.streams, flushed=self.flush_l2)
 
     @property
+    def is_usual(self) -> bool:
+        """Whether the farm's own methods are meant, and nothing beyond them."""
+        return (self.method, self.streams, self.flush_l2) == (FARM, (1,), False)
+
+    @property
     def is_blocking(self) -> bool:
         """Whether the host sleeps while it waits for the device, as trtexec did before 11; else it spins."""
         return self.method == TRTEXEC_10
@@ -94,8 +99,10 @@ class BenchmarkSpec:
         """The form in JSON."""
         # Not there unless asked for: what was asked before they existed reads the same.
         unset = {name for name, default in _UNLESS_ASKED.items() if getattr(self, name) == default}
-        values = {name: value for name, value in asdict(self).items() if name not in unset}
-        lists = {name: list(values[name]) for name in ("batches", "streams") if name in values}
+        values: dict[str, Any] = {name: value for name, value in asdict(self).items() if name not in unset}
+        lists: dict[str, Any] = {
+            name: list(values[name]) for name in ("batches", "streams") if name in values
+        }
         return {**values, **lists}
 
     @classmethod
@@ -163,9 +170,9 @@ def summarise(samples_ms: NDArray[np.float64]) -> LatencySummary:
         mean_ms=float(ordered.mean()),
         min_ms=float(ordered[0]),
         max_ms=float(ordered[-1]),
-        p90_ms=_percentile_of_enough(ordered, 90),
-        p95_ms=_percentile_of_enough(ordered, 95),
-        p99_ms=_percentile_of_enough(ordered, 99),
+        p90_ms=percentile_of_enough(ordered, 90),
+        p95_ms=percentile_of_enough(ordered, 95),
+        p99_ms=percentile_of_enough(ordered, 99),
         std_ms=float(ordered.std()),
         count=int(ordered.size),
     )
@@ -175,7 +182,8 @@ def summarise(samples_ms: NDArray[np.float64]) -> LatencySummary:
 _BEYOND = 10
 
 
-def _percentile_of_enough(ordered_ms: NDArray[np.float64], percent: int) -> float | None:
+def percentile_of_enough(ordered_ms: NDArray[np.float64], percent: int) -> float | None:
+    """The percentile of ascending samples; none where fewer than ten of them lie beyond it."""
     enough = ordered_ms.size * (100 - percent) >= 100 * _BEYOND
     return percentile(ordered_ms, percent) if enough else None
 

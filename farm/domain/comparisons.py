@@ -7,19 +7,25 @@ bootstrap is pairs of neighbouring blocks, so what both of a pair had in common 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from farm.domain.intervals import CONFIDENCE, RESAMPLES, student_t
+from farm.domain.conditions import conditions_of
+from farm.domain.intervals import CONFIDENCE, MOST_GROUPS, RESAMPLES, student_t
+from farm.domain.taints import FOREIGN, STARVED, in_words, kind_of, taints_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from farm.domain.conditions import Watched
+
 #: The order of blocks, in words for whoever reads a document.
 ORDER = "ABBA"
+#: What may weigh on one of the two alone. Heat, power and clocks weigh on both.
+_DISTURBING = (FOREIGN, STARVED)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ class Comparison:
         difference_interval_ms: lowest and highest difference, at 95 %.
         ratio: B's median over A's.
         ratio_interval: lowest and highest ratio, at 95 %.
+        window: when it began and ended, on the host's monotonic clock in seconds; none where nobody told.
+        taints: what may have weighed on one of the two alone; empty where nothing did, or nobody looked.
     """
 
     batch: int
@@ -47,6 +55,8 @@ class Comparison:
     difference_interval_ms: tuple[float, float]
     ratio: float
     ratio_interval: tuple[float, float]
+    window: tuple[float, float] | None = None
+    taints: tuple[str, ...] = ()
 
     @property
     def is_told_apart(self) -> bool:
@@ -63,6 +73,10 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """In words; percent of A's median."""
+        return f"{self._told}; but {in_words(self.taints)}" if self.taints else self._told
+
+    @property
+    def _told(self) -> str:
         low, high = (100 * (end - 1) for end in self.ratio_interval)
         if not self.is_told_apart:
             return f"no difference can be told: {_percent(low)} to {_percent(high)} %"
@@ -77,16 +91,24 @@ class Comparison:
             **asdict(self),
             "difference_interval_ms": list(self.difference_interval_ms),
             "ratio_interval": list(self.ratio_interval),
+            "window": list(self.window) if self.window else None,
+            "taints": list(self.taints),
             "verdict": self.verdict,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Comparison:
         """The inverse of `as_json`."""
-        low, high = value["difference_interval_ms"]
-        lowest, highest = value["ratio_interval"]
         rest = {name: item for name, item in value.items() if name != "verdict"}
-        return cls(**{**rest, "difference_interval_ms": (low, high), "ratio_interval": (lowest, highest)})
+        pairs = ("difference_interval_ms", "ratio_interval", "taints")
+        window = value.get("window")
+        return cls(
+            **{
+                **rest,
+                **{name: tuple(value.get(name, ())) for name in pairs},
+                "window": tuple(window) if window else None,
+            }
+        )
 
 
 def compare_blocks(
@@ -107,8 +129,7 @@ def compare_blocks(
     a, b = np.asarray(a_ms, dtype=np.float64), np.asarray(b_ms, dtype=np.float64)
     if len(a) != len(b) or len(a) < 3:
         raise ValueError(f"{len(a)} blocks of A and {len(b)} of B are not three pairs or more")
-    drawn = np.random.default_rng(seed).integers(len(a), size=(RESAMPLES, len(a)))
-    of_a, of_b = np.median(a[drawn], axis=1), np.median(b[drawn], axis=1)
+    of_a, of_b = _drawn(a, b, seed)
     a_median, b_median = float(np.median(a)), float(np.median(b))
     difference, ratio = b_median - a_median, b_median / a_median
     return Comparison(
@@ -118,10 +139,42 @@ def compare_blocks(
         a_median_ms=a_median,
         b_median_ms=b_median,
         difference_ms=difference,
-        difference_interval_ms=_interval(of_b - of_a, difference, len(a)),
+        difference_interval_ms=_interval(of_b - of_a, difference, _groups(len(a))[0]),
         ratio=ratio,
-        ratio_interval=_interval(of_b / of_a, ratio, len(a)),
+        ratio_interval=_interval(of_b / of_a, ratio, _groups(len(a))[0]),
     )
+
+
+def judged(comparison: Comparison, watched: Watched, *, is_cpu: bool = False) -> Comparison:
+    """A comparison tainted by what whoever watched has seen within its window, as far as it may favour one of the two.
+
+    Args:
+        comparison: as the child tells it.
+        watched: what was seen meanwhile.
+        is_cpu: whether the device is the host's CPU.
+    """
+    if comparison.window is None:
+        return comparison
+    found = taints_of(conditions_of(watched, comparison.window), is_cpu=is_cpu)
+    return replace(comparison, taints=tuple(taint for taint in found if kind_of(taint) in _DISTURBING))
+
+
+def _drawn(
+    a: NDArray[np.float64], b: NDArray[np.float64], seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Medians of A and B, of pairs drawn anew in groups of consecutive ones, so that what lasts is held within one."""
+    count, size = _groups(len(a))
+    groups = np.arange(count * size).reshape(count, size)
+    drawn = groups[np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))].reshape(
+        RESAMPLES, -1
+    )
+    return np.median(a[drawn], axis=1), np.median(b[drawn], axis=1)
+
+
+def _groups(pairs: int) -> tuple[int, int]:
+    """How many groups of how many pairs each; of the last pairs less than a group is left out."""
+    size = -(-pairs // MOST_GROUPS)
+    return pairs // size, size
 
 
 def _interval(drawn: NDArray[np.float64], middle: float, count: int) -> tuple[float, float]:

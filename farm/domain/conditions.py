@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Mapping
 
 #: A shorter window says nothing of energy, in seconds: NVML's counter moves in steps of some 20 to 100 ms
-#: (tests/gpu/tensorrt_checks/conditions.py shows them), and a sample is up to 50 ms late to see one.
+#: (tests/gpu/drive_conditions.py shows them), and a sample is up to 50 ms late to see one.
 SHORTEST_ENERGY_S = 0.2
 #: Servers of displays: on the device by design, and idle while nobody moves a window.
 DISPLAY_SERVERS = frozenset(
@@ -52,7 +52,7 @@ class DeviceSample:
         memory_clock_mhz: of the memory.
         reasons: why clocks are what they are (nvmlClocksEventReasons), those that hold.
         temperature_c: of the GPU.
-        power_w: that the board draws; an average over a second on newer GPUs.
+        power_w: that the board draws; where the driver does not tell it of this moment, over the last second.
         energy_j: that the board has used since its driver was loaded.
         utilisation_percent: share of the last sampling period in which a kernel ran.
         memory_used_mib: of all processes.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from farm.domain.benchmarks import Measurement
     from farm.domain.digests import Digest
     from farm.domain.manifests import SignedManifest
+    from farm.domain.methods import Method
     from farm.domain.specs import BuildSpec
 
 
@@ -159,6 +160,12 @@ class Engine:
     def builds(self) -> list[Mapping[str, Any]]:
         """The builds that it was chosen from, each with its figures; empty if there was one alone."""
         return list(self.details.get("builds", ()))
+
+    def measured_ways(self) -> frozenset[tuple[int, Method]]:
+        """The batch sizes that some run has measured, each with every method."""
+        return frozenset(
+            (m.batch, m.method) for run in self.own_runs if not run.taints for m in run.measurements
+        )
 
     def measured_batches(self) -> frozenset[int]:
         """The batch sizes that some run has measured."""

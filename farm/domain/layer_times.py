@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
-from farm.domain.benchmarks import percentile
+from farm.domain.benchmarks import percentile_of_enough
 from farm.domain.errors import CorruptArtifactError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class LayerTime:
     """A layer's times over all iterations, in milliseconds.
 
     Attributes:
+        p90_ms: of a hundred times and more; none of fewer.
         share: its median's, of all layers' medians, from 0 to 1: one slow run does not move it.
         count: how many times it ran.
     """
@@ -46,7 +47,7 @@ class LayerTime:
     type: str
     median_ms: float
     mean_ms: float
-    p90_ms: float
+    p90_ms: float | None
     count: int
     share: float
 
@@ -163,7 +164,7 @@ def _layer_time(name: str, kind: str, values: List[float], share: float) -> Laye
         type=kind,
         median_ms=float(np.median(ordered)),
         mean_ms=float(ordered.mean()),
-        p90_ms=percentile(ordered, 90),
+        p90_ms=percentile_of_enough(ordered, 90),
         count=int(ordered.size),
         share=share,
     )

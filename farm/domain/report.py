@@ -81,11 +81,13 @@ class ModelReport:
         name: of the model, with its version.
         lines: in the order in which they are shown.
         bases: what lines are compared with, by device and method; `farm.domain.report_bases` finds them.
+        never_run: engines that nothing has run so far, such as those built ahead of time; they have no line.
     """
 
     name: ModelName
     lines: tuple[Line, ...]
     bases: Mapping[tuple[str, str], Line] = field(default_factory=dict)
+    never_run: tuple[Engine, ...] = ()
 
     @property
     def shapes(self) -> list[ShapeKey]:
@@ -116,7 +118,7 @@ class Wanted:
     """Which figures are to be reported.
 
     Attributes:
-        methods: ways of timing, in the order of lines; empty for the one that most engines have.
+        methods: ways of timing, in the order of lines; empty for the one that most engines of a model have.
         batches: sizes of the first dimension; empty for all.
         since: figures of earlier runs do not count; none for all.
         with_tainted: whether a tainted figure stands in where there is no clean one.
@@ -159,7 +161,7 @@ def figures_of(engine: Engine, wanted: Wanted) -> dict[Method, dict[ShapeKey, Fi
 def usual_methods(engines: Iterable[Mapping[Method, object]]) -> tuple[Method, ...]:
     """The one way in which most engines were timed; none where none was.
 
-    Figures of different ways are never compared, so a report has one. Between equals the first by `Method.rank`.
+    Figures of different ways are never compared, so a model's report has one. Between equals the first by `Method.rank`.
     """
     counts = Counter(method for methods in engines for method in methods)
     if not counts:

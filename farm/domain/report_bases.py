@@ -110,7 +110,10 @@ def _slowest(lines: Sequence[Line]) -> Line:
     shared = set.intersection(*(set(line.figures) for line in lines))
 
     def overall(line: Line) -> float:
-        own = {n: line.figures[s].measurement.compute.median_ms for n, s in enumerate(shared or line.figures)}
+        own = {
+            n: line.figures[s].measurement.compute.median_ms
+            for n, s in enumerate(sorted(shared) or line.figures)
+        }
         return overall_ms(own)
 
     return max(lines, key=overall)

@@ -38,8 +38,8 @@ SLOWDOWNS = {
     "HwThermalSlowdown": THERMAL,
     "HwSlowdown": BRAKE,
 }
-#: A power cap that holds in fewer samples than this slows so few iterations that the median does not feel it;
-#: every other slowdown halves the clocks or more (`nvml.h`), and one sample of it is one too many.
+#: A power cap that holds in fewer samples than this slows so few iterations that the median does not feel it.
+#: Hardware slowdowns halve the clocks or more (`nvml.h`), and heat stays: one sample of these is one too many.
 POWER_SHARE = 0.05
 #: From this share on a power cap is no incident but how the device runs that load: measuring again finds the same.
 STEADY_SHARE = 0.9

@@ -26,6 +26,7 @@ class VerificationSpec:
         vocabularies: ranges of integer inputs that the graph tells.
         reference: in which precision the reference is computed: `fp32` or `fp64`.
         metrics: the user's own.
+        layerwise: whether it is held against the reference layer by layer, too.
     """
 
     inputs_sha256: str = ""
@@ -36,6 +37,7 @@ class VerificationSpec:
     vocabularies: Mapping[str, InputRange] = field(default_factory=dict)
     reference: str = FP32
     metrics: Tuple[UserMetric, ...] = ()
+    layerwise: bool = False
 
     @property
     def known_ranges(self) -> dict[str, InputRange]:
@@ -50,7 +52,12 @@ class VerificationSpec:
         return {
             **({"input_ranges": ranges} if ranges else {}),
             **({"reference": reference} if reference else {}),
-            **({"metrics": [[metric.function, metric.sha256] for metric in self.metrics]} if self.metrics else {}),
+            **(
+                {"metrics": [[metric.function, metric.sha256] for metric in self.metrics]}
+                if self.metrics
+                else {}
+            ),
+            **({"layerwise": True} if self.layerwise else {}),
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -64,6 +71,7 @@ class VerificationSpec:
             **({"vocabularies": ranges_as_json(self.vocabularies)} if self.vocabularies else {}),
             **({"reference": self.reference} if self.reference != FP32 else {}),
             **({"metrics": [metric.as_json() for metric in self.metrics]} if self.metrics else {}),
+            **({"layerwise": True} if self.layerwise else {}),
         }
 
     @classmethod
@@ -78,4 +86,5 @@ class VerificationSpec:
             ranges_from_json(value.get("vocabularies", {})),
             value.get("reference", FP32),
             tuple(map(UserMetric.from_json, value.get("metrics", ()))),
+            bool(value.get("layerwise", False)),
         )

@@ -128,7 +128,7 @@ def _queue(
             raise NotFoundError(f"the model of engine {first.id} has no name")
         cells: list[Cell] = []
         for order in orders:
-            request = _request_of(order)
+            request = _request_of(transaction, order)
             for number in range(1, order.repeats + 1):
                 job, disposition = _shared_or_new(
                     transaction, order.engine, replace(request, repeat=number), len(cells), user
@@ -143,12 +143,12 @@ def _queue(
                 "model": str(name),
                 **wish,
                 "batches": sorted({batch for order in orders for batch in order.benchmark.batches}),
-                "inputs_sha256": _request_of(orders[0]).verification.inputs_sha256,
+                "inputs_sha256": _request_of(transaction, orders[0]).verification.inputs_sha256,
             },
         )
 
 
-def _request_of(order: BenchmarkOrder) -> JobRequest:
+def _request_of(transaction: Transaction, order: BenchmarkOrder) -> JobRequest:
     # Its inputs are those that it was verified with, since some models' time depends on their data.
     newest = order.engine.latest_run
     request = JobRequest(
@@ -157,7 +157,15 @@ def _request_of(order: BenchmarkOrder) -> JobRequest:
         on_device=order.on_device,
         against=order.against.id if order.against else 0,
     )
-    verification = replace(request.verification, inputs_sha256=newest.inputs_sha256 if newest else "")
+    built = transaction.jobs.get(order.engine.job_id).request.verification
+    verification = replace(
+        request.verification,
+        inputs_sha256=newest.inputs_sha256 if newest else "",
+        # Of the random ones, where there are none.
+        seed=built.seed,
+        input_ranges=built.input_ranges,
+        vocabularies=built.vocabularies,
+    )
     return replace(request, verification=verification)
 
 

@@ -67,7 +67,8 @@ def accept_drift(transaction: Transaction, device_uuid: str, user: str) -> Canar
     newest = next((one for one in reversed(history) if one.verdict is not Verdict.DISTURBED), None)
     if newest is None or newest.verdict is not Verdict.DRIFTED:
         raise ConflictError(
-            f"{device_uuid} has not drifted, so there is nothing to accept", hint="`farm canary` shows its history."
+            f"{device_uuid} has not drifted, so there is nothing to accept",
+            hint="`farm canary` shows its history.",
         )
     transaction.canaries.accept(newest.id, Verdict.ACCEPTED, f"accepted by {user}; {newest.reason}")
     transaction.canaries.trust(device_uuid)

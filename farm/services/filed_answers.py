@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from farm.domain.errors import AccuracyError, InvalidRequestError
+from farm.domain.methods import Method
 from farm.domain.targets import DeviceKind
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def needs_measuring(engine: Engine, request: JobRequest) -> bool:
     if not (engine.was_run or verifies):
         # Nothing here can run it, so there is nothing to measure with.
         return False
-    if set(request.benchmark.batches) - engine.measured_batches():
+    if set(request.benchmark.batches) - engine.measured_batches() or _lacks_methods(engine, request):
         return True
     if not (engine.is_verified or verifies):
         # It was measured, and nothing says what it is to compute.
@@ -51,6 +52,21 @@ def needs_measuring(engine: Engine, request: JobRequest) -> bool:
     ]
     # The newest on these inputs; another limit than it was built with is checked by verifying once more.
     return not (runs and _passes(runs[-1], request))
+
+
+def _lacks_methods(engine: Engine, request: JobRequest) -> bool:
+    """Whether somebody asks for methods by which no run has measured a batch.
+
+    Who does not name any takes the figures that are there, also those of releases that knew fewer methods.
+    """
+    spec = request.benchmark
+    if spec.is_usual:
+        return False
+    wanted = set(spec.methods)
+    if engine.spec.target.device_type.kind is not DeviceKind.GPU:
+        # A CPU has no other ways, so there they all come to these.
+        wanted = {Method(streams=method.streams) for method in wanted}
+    return bool({(batch, method) for batch in spec.batches for method in wanted} - engine.measured_ways())
 
 
 def _passes(run: Run, request: JobRequest) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from farm.domain.baselines import BASELINES
 from farm.domain.methods import Method
 from farm.domain.precisions import PRECISIONS
 from farm.domain.report import ModelReport, figures_of, lines_of, usual_methods
@@ -70,13 +71,14 @@ def make_report(
         ]
         for name in names
     }
-    figures = {engine.id: figures_of(engine, wanted) for engines in of_model.values() for engine in engines}
-    methods = wanted.methods or usual_methods(figures.values()) or (Method(),)
     reports = []
     for name, engines in of_model.items():
+        figures = {engine.id: figures_of(engine, wanted) for engine in engines}
+        methods = wanted.methods or usual_methods(figures.values()) or (Method(),)
         lines = [
             line
             for engine in engines
+            if engine.own_runs
             for line in lines_of(
                 engine,
                 slugs[engine.spec.target.device_type],
@@ -85,17 +87,20 @@ def make_report(
                 with_tainted=wanted.with_tainted,
             )
         ]
-        if lines:
-            reports.append(with_bases(ModelReport(name, tuple(sorted(lines, key=_order))), than))
+        if engines:
+            never_run = tuple(engine for engine in engines if not engine.own_runs)
+            report = ModelReport(name, tuple(sorted(lines, key=_order)), never_run=never_run)
+            reports.append(with_bases(report, than))
     check_found(reports, than)
     return reports
 
 
 def _order(line: Line) -> tuple[object, ...]:
-    """Baselines first, then as a person reads the parts of the key."""
+    """Baselines first, PyTorch before all, then as a person reads the parts of the key."""
     toolchain = line.engine.spec.target.toolchain
+    words = list(BASELINES)
     return (
-        line.baseline is None,
+        words.index(line.baseline.word) if line.baseline else len(words),
         line.device,
         toolchain.name,
         toolchain.version_order,

@@ -270,6 +270,7 @@ def _asks_more(does: JobRequest, asked: JobRequest) -> bool:
     wants, checks = asked.verification, does.verification
     return (
         bool(set(asked.benchmark.batches) - set(does.benchmark.batches))
+        or bool(set(asked.benchmark.methods) - set(does.benchmark.methods))
         or wants.inputs_sha256 not in ("", checks.inputs_sha256)
         or wants.thresholds != checks.thresholds
         or (bool(wants.beyond_inputs) and wants.beyond_inputs != checks.beyond_inputs)

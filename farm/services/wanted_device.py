@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 _LEAST_OF_UUID = 4
 
 
-def wanted_device(transaction: Transaction, word: str, targets: Collection[Target]) -> Device:
-    """The one device that a word means among those that have served any of some targets.
+def wanted_device(transaction: Transaction, word: str, targets: Collection[Target] | None = None) -> Device:
+    """The one device that a word means, of all or among those that have served any of some targets.
 
     Args:
         transaction: that reads.
         word: a UUID or its beginning, a host, a worker's name.
-        targets: of the engines that are to be run.
+        targets: of the engines that are to be run; none for any.
 
     Raises:
         UnsupportedTargetError: no device is called so, or none of that name serves these targets.
@@ -42,9 +42,9 @@ def wanted_device(transaction: Transaction, word: str, targets: Collection[Targe
             f"no device, host or worker is called {word!r}",
             hint=did_you_mean(word, known) or "`farm devices` lists them.",
         )
-    serving = {worker.device.uuid for worker in workers if set(worker.targets) & set(targets)}
+    serving = {w.device.uuid for w in workers if targets is None or set(w.targets) & set(targets)}
     fitting = [device for uuid, device in named.items() if uuid in serving]
-    if not fitting:
+    if not fitting and targets is not None:
         wanted = ", ".join(sorted({str(target) for target in targets}))
         raise UnsupportedTargetError(
             f"{word} has never served {wanted}", hint="`farm devices` says which toolchains serve what."

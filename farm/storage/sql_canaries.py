@@ -57,7 +57,9 @@ class SqlCanaries:
 
     def of_device(self, device_uuid: str, limit: int = 200) -> list[Canary]:
         """The newest canaries of a device, oldest first."""
-        query = _rows().where(canaries.c.device_uuid == device_uuid).order_by(canaries.c.id.desc()).limit(limit)
+        query = (
+            _rows().where(canaries.c.device_uuid == device_uuid).order_by(canaries.c.id.desc()).limit(limit)
+        )
         return [_canary(row) for row in self._connection.execute(query)][::-1]
 
     def newest(self, device_uuid: str, device_type: DeviceType, toolchain: ToolchainId) -> Canary | None:
@@ -87,7 +89,8 @@ class SqlCanaries:
             devices.c.suspect_since.is_not(None)
         )
         return {
-            row.uuid: Suspicion(row.suspect_since, row.suspect_reason) for row in self._connection.execute(query)
+            row.uuid: Suspicion(row.suspect_since, row.suspect_reason)
+            for row in self._connection.execute(query)
         }
 
     def suspect(self, device_uuid: str, reason: str) -> None:
@@ -119,7 +122,9 @@ class SqlCanaries:
 
 def _rows() -> Select[Any]:
     return (
-        select(canaries, artifacts.c.size_bytes, toolchains.c.name, toolchains.c.version, toolchains.c.variant)
+        select(
+            canaries, artifacts.c.size_bytes, toolchains.c.name, toolchains.c.version, toolchains.c.variant
+        )
         .join(artifacts, artifacts.c.sha256 == canaries.c.artifact_sha256)
         .join(toolchains, toolchains.c.id == canaries.c.toolchain_id)
     )

@@ -20,7 +20,6 @@ from tests.behaviours.given import (
     later,
 )
 from tests.factories import (
-    a_benchmark_request,
     a_build_spec,
     a_cpu_toolchain,
     a_device,
@@ -180,29 +179,6 @@ class JobTurnsBehaviour(OnAFarm):
         _, attempt = given_a_running_job(database)
         fail(database, attempt, JobState.QUEUED, elsewhere=True)
         assert next_for(database) is not None
-
-    def test_a_job_that_is_for_one_device_alone_is_nobody_elses(self, database: Database) -> None:
-        other = given_a_second_device(database)
-        job = given_a_queued_job(database, request=a_benchmark_request(on_device=other.uuid))
-        assert next_for(database) is None
-        got = next_for(database, worker_id="w-2", device=other)
-        assert got is not None
-        assert got[0].id == job.id
-
-    def test_a_job_for_one_device_goes_back_to_that_one(self, database: Database) -> None:
-        given_a_second_device(database)
-        given_a_queued_job(database, request=a_benchmark_request(on_device=a_device().uuid))
-        got = next_for(database)
-        assert got is not None
-        fail(database, got[1], JobState.QUEUED, elsewhere=True)
-        assert get_job(database, got[0]).avoid_device == ""
-        assert next_for(database) is not None
-
-    def test_nobody_is_woken_for_a_device_that_nobody_serves(self, database: Database) -> None:
-        given_a_queued_job(database, request=a_benchmark_request(on_device="GPU-elsewhere"))
-        assert wake_ups(database) == set()
-        job = given_a_queued_job(database, request=a_benchmark_request(on_device=a_device().uuid))
-        assert wake_ups(database) == {job.id}
 
     # Waiting too long.
 

@@ -206,7 +206,8 @@ def test_devices_and_toolchains(filled_home: FarmCommand) -> None:
     assert "any GPU of compute capability 8.9" in filled_home.run("devices").out
 
     toolchains = filled_home.json("toolchains")
-    assert {toolchain["id"]["name"] for toolchain in toolchains} == {"onnxruntime", "tensorrt-rtx"}
+    # PyTorch's are there where PyTorch is.
+    assert {toolchain["id"]["name"] for toolchain in toolchains} >= {"onnxruntime", "tensorrt-rtx"}
     assert "graph_optimization_level" in filled_home.run("toolchains", "--options").out
     assert "graph_optimization_level" not in filled_home.run("toolchains").out
 
@@ -223,20 +224,25 @@ def test_workers_live_and_gone(filled_home: FarmCommand, busy_farm: FarmCommand)
 
 
 def test_history_and_its_filters(filled_home: FarmCommand) -> None:
-    def batches(*words: str) -> list[int]:
-        return [entry["batch"] for entry in filled_home.json("history", "dense", *words)]
+    def history(*words: str) -> Any:
+        # Times of a machine that does something else meanwhile may be tainted.
+        return filled_home.json("history", "dense", "--tainted", *words)
 
-    assert batches() == [1, 4]
-    assert batches("--batch", "4") == [4]
-    assert batches("--since", "12h") == batches("--since", "2020-01-01") == [1, 4]
-    assert batches("--since", "2999-01-01") == batches("--gpu", "sm89") == batches("--batch", "7") == []
-    assert batches("--gpu", "cpu", "--toolchain", "onnxruntime", "--precision", "fp32", "--tainted") == [1, 4]
-    shown = filled_home.run("history", "dense@1")
+    def batches(*words: str) -> list[int]:
+        return [entry["batch"] for entry in history(*words)]
+
+    assert set(batches()) == {1, 4}
+    assert set(batches("--batch", "4")) == {4}
+    assert batches("--since", "12h") == batches("--since", "2020-01-01") == batches()
+    assert batches("--since", "2999-01-01") == batches("--batch", "7") == []
+    assert batches("--gpu", "cpu", "--toolchain", "onnxruntime", "--precision", "fp32") == batches()
+    # Without the word those alone that nothing disturbed.
+    clean = [entry for entry in history() if not entry["taints"]]
+    assert filled_home.json("history", "dense") == clean
+    shown = filled_home.run("history", "dense@1", "--tainted")
     # What all rows have in common is said once.
-    assert re.search(r"^all: version 1, device type cpu-\S+, toolchain onnxruntime \S+, ", shown.out)
-    assert re.search(r"^20\d\d-\S+ \S+ +fp32 +1 +\d", shown.out, re.MULTILINE)
-    alone = filled_home.run("history", "dense@1", "--batch", "4").out
-    assert re.search(r"^20\d\d-.* +1 +cpu-\S+ +onnxruntime \S+ +fp32 +4 +plain +\d", alone, re.MULTILINE)
+    assert re.search(r"^all: version 1, device type cpu-\S+, toolchain onnxruntime \S+", shown.out)
+    assert re.search(r"^20\d\d-\S+ \S+ +fp32 +1 .* \d+\.\d+ ", shown.out, re.MULTILINE)
     assert "No measurement of dense matches" in filled_home.run("history", "dense", "--batch", "7").err
     said = filled_home.refused("history", "dense", "--since", "yesterday", code=2)
     assert "not a time: --since yesterday" in said
@@ -275,7 +281,7 @@ def test_fetch_warns_of_an_engine_that_was_never_run(busy_farm: FarmCommand, tmp
 
 def test_doctor_of_a_sound_farm(filled_home: FarmCommand) -> None:
     ended = filled_home.run("doctor")
-    for subject in ("database", "artifact store", "broker", "device", "toolchain"):
+    for subject in ("database", "artifact store", "broker", "device", "device locks", "toolchain"):
         assert f"✓ {subject}: " in ended.out
     assert "! workers: none is live" in ended.out
     findings = filled_home.json("doctor")

@@ -14,6 +14,7 @@ from farm.domain.errors import ConflictError, InvalidRequestError, NoEngineFitsE
 from farm.domain.garbage import RetireQuery
 from farm.domain.models import ModelFile
 from farm.domain.stored_references import KEPT_S, StoredReference
+from farm.domain.user_metrics import UserMetric
 from farm.domain.verification import VerificationSpec
 from farm.domain.work import Cell, Disposition
 from farm.services.fetch import FetchQuery, find_engine
@@ -189,9 +190,14 @@ def test_whatever_a_row_or_a_document_refers_to_stays(database: SqlDatabase, sto
     )
     given_a_model(database, model, "other")
     inputs = put_old(store, "inputs")
-    request = a_job_request(verification=VerificationSpec(inputs_sha256=inputs.sha256))
+    metric = put_old(store, "metric")
+    own = UserMetric("f1", "metrics.py", metric.sha256)
+    request = a_job_request(verification=VerificationSpec(inputs_sha256=inputs.sha256, metrics=(own,)))
     given_a_queued_job(database, a_build_spec(salt="with inputs"), request)
-    kept |= {weights, graph, inputs}
+    measured = put_old(store, "metric of a run")
+    by_another = VerificationSpec(metrics=(own._replace(sha256=measured.sha256),))
+    given_a_finished_job(database, a_build_spec(salt="with a metric"), a_job_request(verification=by_another))
+    kept |= {weights, graph, inputs, metric, measured}
     put_old(store, "nothing's")
     assert removed(collect(database, store)) == {a_digest("nothing's")}
     assert all(store.has(digest) for digest in kept)

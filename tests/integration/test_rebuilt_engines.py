@@ -94,6 +94,7 @@ def test_of_several_builds_the_fastest_is_kept(place: FarmOfTest) -> None:
     assert slow["median_ms"]["1"] > 10 > fast["median_ms"]["1"]
     assert {build["verdict"] for build in engine.builds} == {"accurate enough"}
     (run,) = engine.runs
+    assert [step["step"] for step in run.startup["steps"]] == ["load", "first inference"]
     assert [m.compute.median_ms for m in run.measurements] == [
         pytest.approx(fast["median_ms"]["1"], abs=1e-5)
     ]

@@ -9,6 +9,7 @@ from tests.behaviours.canaries import CanariesBehaviour
 from tests.behaviours.engine_files import EngineFilesBehaviour
 from tests.behaviours.job_ledger import JobLedgerBehaviour
 from tests.behaviours.job_turns import JobTurnsBehaviour
+from tests.behaviours.jobs_for_one_device import JobsForOneDeviceBehaviour
 from tests.behaviours.layers_and_profiles import LayersAndProfilesBehaviour
 from tests.behaviours.model_catalog import ModelCatalogBehaviour
 from tests.behaviours.rebuilt_engines import RebuiltEnginesBehaviour
@@ -66,6 +67,10 @@ class TestWorkerStates(WorkerStatesBehaviour):
 
 class TestTimingCaches(TimingCachesBehaviour):
     """`SqlTimingCaches`."""
+
+
+class TestJobsForOneDevice(JobsForOneDeviceBehaviour):
+    """`SqlClaims` and `SqlSweeping`."""
 
 
 class TestCanaries(CanariesBehaviour):

@@ -15,13 +15,16 @@ from farm.domain.calibration import Calibration
 from farm.domain.errors import DatabaseUnavailableError
 from farm.domain.identifiers import new_id
 from farm.domain.jobs import AttemptState, JobState
+from farm.services.canaries import file_canary
 from farm.services.cancel import cancel_submission
 from farm.services.progress import submission_progress
 from farm.storage.database import SqlDatabase
 from farm.storage.grants import GRANTS, READER, ROLES, SUBMITTER, WORKER, Rights, create_roles, missing_roles
 from farm.storage.schema import check_schema, missing_sql_roles, upgrade
 from farm.storage.tables import metadata
+from tests.factories import a_canary
 from tests.fake_toolchain.harness import LEASE_S, FarmOfTest, farm_of_test, settings_in, wait_until
+from tests.fake_toolchain.toolchain import DESCRIPTION
 from tests.services import PostgresServer
 from workers.agent import RunningWorker
 
@@ -208,7 +211,7 @@ def test_a_submitter_submits_a_worker_builds_and_a_reader_sees_engine_and_histor
             roles.user.succeeded(changed)
     with roles.reader().database.reading() as transaction:
         engines = transaction.engines.engines()
-        history = transaction.engines.history(name="small", since=None, include_tainted=False)
+        history = transaction.engines.history(name="small", since=None, include_tainted=True)
         assert transaction.fleet.workers()[0].stopped_at is not None
         assert transaction.jobs.attempts(job_id)[0].log is not None
         submission = transaction.jobs.submissions(1)[0]
@@ -227,6 +230,38 @@ def test_a_worker_files_what_it_calibrated_and_lends_it(roles: Roles) -> None:
     with roles.reader().database.reading() as transaction:
         (cache,) = transaction.calibration_caches.all()
     assert cache.lent == 1
+
+
+def test_a_worker_files_references_and_is_lent_those_of_other_hosts(roles: Roles) -> None:
+    kept = roles.farms[WORKER].settings.scratch / "references"
+    with roles.worker():
+        (job_id,) = roles.user.submit()
+        roles.user.succeeded(job_id)
+        (reference,) = kept.iterdir()
+        computed = (reference / "outputs.npz").read_bytes()
+        # As on a host that has not computed it.
+        shutil.rmtree(reference)
+        (again,) = roles.user.submit(salt="again")
+        roles.user.succeeded(again)
+        log = roles.user.log(again)
+    assert "computing the reference" not in log
+    (reference,) = kept.iterdir()
+    assert (reference / "outputs.npz").read_bytes() == computed
+
+
+def test_a_worker_files_canaries_and_doubts_its_device_with_what_that_measured(roles: Roles) -> None:
+    own, database = roles.place.device.uuid, roles.farms[WORKER].database
+    canary = a_canary(device_uuid=own, toolchain=DESCRIPTION.id)
+    with roles.worker():
+        for _ in range(3):
+            file_canary(database, canary)
+        (job_id,) = roles.user.submit(batches=(1,))
+        roles.user.succeeded(job_id)
+        assert file_canary(database, replace(canary, median_ms=2.0)).flagged_runs == 1
+    with roles.reader().database.reading() as transaction:
+        assert set(transaction.canaries.suspects()) == {own}
+    assert roles.user.engine(job_id).runs[-1].suspect
+    assert file_canary(database, canary).is_trusted_again
 
 
 def test_a_worker_puts_a_rebuilt_engine_in_the_place_of_the_filed_one(roles: Roles) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import onnx
 import pytest
 
 from farm.domain.errors import BuildError, InvalidModelError, InvalidRequestError, InvalidSpecError
+from farm.domain.methods import Method
 from farm.domain.targets import DeviceKind
 from tests.fake_toolchain.harness import ROOT, farm_of_test, write_model
 from tests.server_programs import missing
@@ -81,6 +83,41 @@ def test_a_timed_session_runs_again_and_again_on_bound_inputs(tmp_path: Path) ->
     assert (times.h2d_ms, times.d2h_ms) == (0.0, 0.0)
     assert session.burst(10) > 0
     session.close()
+    loaded.close()
+
+
+def test_several_threads_call_one_session_at_once_each_with_inputs_of_its_own(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model" / "model.onnx")
+    loaded = load_toolchain("onnxruntime").load(build(model, tmp_path))
+    turns = [{"x": np.full((1, 4), number, np.float32)} for number in range(3)]
+    wanted = [
+        Method(),
+        Method(graph=True, transfers=False),
+        Method(streams=3),
+        Method(transfers=False, streams=3),
+    ]
+    found = []
+    with closing(loaded.sessions_by(turns, wanted)) as sessions:
+        for session in sessions:
+            found.append(str(session.method))
+            assert session.iterate().compute_ms > 0
+            assert session.burst(5) > 0
+            if session.method.streams > 1:
+                times = session.iterate_many(7)
+                assert times.shape == (9, 3), "every thread makes as many"
+                assert (times[:, 1] > 0).all()
+    assert found == ["plain", "plain-s3"], "a CPU has no other ways"
+    loaded.close()
+
+
+def test_a_call_that_fails_in_a_thread_fails_the_session(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model" / "model.onnx")
+    loaded = load_toolchain("onnxruntime").load(build(model, tmp_path))
+    with (
+        closing(loaded.sessions_by([{"x": np.zeros((1, 5), np.float32)}], [Method(streams=2)])) as sessions,
+        pytest.raises(Exception, match="invalid dimensions"),
+    ):
+        next(sessions).iterate()
     loaded.close()
 
 

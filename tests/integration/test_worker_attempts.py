@@ -77,7 +77,7 @@ def test_a_success_files_the_engine_its_run_measurements_samples_and_log(place: 
     assert all(m.compute.count >= QUICK.min_iterations for m in run.measurements)
     assert run.samples is not None
     samples = np.load(io.BytesIO(b"".join(place.farm.store.chunks(run.samples))))
-    assert [samples[name].shape[1] for name in ("batch1", "batch4")] == [3, 3]
+    assert [samples[name].shape[1] for name in ("batch1_plain", "batch4_plain")] == [3, 3]
 
 
 def test_every_phase_of_an_attempt_leaves_its_moment(place: FarmOfTest) -> None:

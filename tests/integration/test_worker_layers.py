@@ -89,7 +89,7 @@ def test_layers_are_timed_after_the_rest_and_the_times_are_kept(place: FarmOfTes
     (run,) = place.engine(job_id).runs
     assert run.profile is not None
     (profile,) = profiles_from_json(json.loads(b"".join(place.farm.store.chunks(run.profile))))
-    assert (profile.batch, profile.profiler, len(profile.iterations)) == (1, "ONNX Runtime", 50)
+    assert (profile.batch, profile.profiler, len(profile.iterations)) == (1, "ONNX Runtime", 100)
     assert [layer.type for layer in profile.layers()] == ["MatMul"]
     assert run.taints == ()
     with place.farm.database.reading() as transaction:

@@ -95,6 +95,19 @@ def test_labels_are_no_input_unless_the_model_has_one_of_that_name() -> None:
     assert set(check_inputs(arrays, [X, Tensor("labels", "int64", (-1,))])) == {"x", "labels"}
 
 
+@pytest.mark.parametrize(
+    ("shape", "fits"), [((3,), True), ((3, 4, 4), True), ((2, 4, 4), False), ((3, 4), False)]
+)
+def test_labels_are_a_class_for_every_sample_or_for_every_pixel(shape: tuple[int, ...], fits: bool) -> None:
+    arrays = {"x": floats(3, 2), "labels": np.zeros(shape, np.int64)}
+    if fits:
+        assert list(check_inputs(arrays, [X])) == ["x"]
+        return
+    with pytest.raises(InvalidSpecError, match="labels do not fit 3 samples") as caught:
+        check_inputs(arrays, [X])
+    assert "one per pixel (N, H, W)" in caught.value.hint
+
+
 def test_random_inputs_are_the_same_for_the_same_seed_alone() -> None:
     one, again, other = (random_inputs([X], {"x": (3, 2)}, seed)["x"] for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, again)

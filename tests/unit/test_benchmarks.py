@@ -139,7 +139,9 @@ def test_a_measurement_survives_json(measurement: Measurement) -> None:
     [
         BenchmarkSpec(),
         BenchmarkSpec((1, 8), 0, 1, 1, 1),
-        BenchmarkSpec(method="trtexec-10", streams=(1, 4), flush_l2=True, precision_percent=2, max_duration_ms=9000),
+        BenchmarkSpec(
+            method="trtexec-10", streams=(1, 4), flush_l2=True, precision_percent=2, max_duration_ms=9000
+        ),
     ],
 )
 def test_a_benchmarks_wishes_survive_json(spec: BenchmarkSpec) -> None:
@@ -171,7 +173,13 @@ def test_what_can_not_be_measured_is_refused(wrong: dict[str, object]) -> None:
 
 def test_what_an_earlier_release_asked_for_is_read() -> None:
     """As a job of the database has it that release 0.1 has queued."""
-    asked = {"batches": [8], "warmup_ms": 200, "duration_ms": 1000, "min_iterations": 20, "max_iterations": 20_000}
+    asked = {
+        "batches": [8],
+        "warmup_ms": 200,
+        "duration_ms": 1000,
+        "min_iterations": 20,
+        "max_iterations": 20_000,
+    }
     spec = BenchmarkSpec.from_json(asked)
     assert spec == BenchmarkSpec((8,), duration_ms=1000)
     assert spec.as_json() == asked

@@ -21,7 +21,6 @@ from tests.factories import a_canary, a_digest
 times = st.lists(st.floats(0.01, 1000.0), min_size=LEAST_HISTORY, max_size=80)
 
 
-
 def history(*medians_ms: float, verdict: Verdict = Verdict.GOOD, **changes: object) -> list:  # type: ignore[type-arg]
     return [a_canary(median_ms=ms, verdict=verdict, **changes) for ms in medians_ms]
 

@@ -97,6 +97,7 @@ REQUESTS = st.builds(
     chunk_values=SHAPES,
     plugin_paths=st.lists(PATHS, max_size=2).map(tuple),
     io_scales=st.dictionaries(st.text(max_size=3), st.floats(0, 9), max_size=2),
+    is_verified=st.booleans(),
 )
 
 
@@ -124,6 +125,7 @@ def test_a_request_for_a_reference_comes_out_as_it_went_in(request: ReferenceReq
     "result",
     [
         AttemptResult(),
+        AttemptResult(startup={"steps": [{"step": "load", "seconds": 0.5}], "seconds": 0.5}),
         AttemptResult(failure=Failure(FailureClass.REFUSED, "BuildError", "no", "hint", "build")),
         AttemptResult(
             build=BuildOutput(

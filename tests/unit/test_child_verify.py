@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 from farm.domain.errors import AccuracyError, InvalidSpecError
 from tests.factories import a_tensor
+from workers.arrays import read_arrays
 from workers.child.requests import AttemptRequest
 from workers.child.verify import verify
 
@@ -72,6 +75,40 @@ def test_labels_tell_how_often_engine_and_reference_are_right(tmp_path: Path) ->
     found = verify(Engine(lambda x: {"y": -x}), request(tmp_path, labels=labels), silent)
     assert found.reference_label_top1 == 0.75
     assert found.label_top1 == 0.0
+
+
+def test_of_more_than_five_classes_the_five_largest_count_too(tmp_path: Path) -> None:
+    wanted = request(tmp_path, labels=np.array([0, 0, 0, 0]))
+    scores = np.tile(np.arange(8, dtype=np.float32), (4, 1))
+    np.savez(tmp_path / "outputs.npz", y=-scores)
+    found = verify(Engine(lambda x: {"y": scores[: len(x)]}), wanted, silent)
+    assert (found.label_top5, found.reference_label_top5) == (0.0, 1.0)
+
+
+def test_maps_of_labels_are_compared_with_the_first_output_of_their_shape(tmp_path: Path) -> None:
+    labels = np.array([[[0, 1, 1]]] * 4)
+    wanted = request(tmp_path, labels=labels)
+    maps = np.moveaxis(np.eye(2, dtype=np.float32)[labels], -1, 1)
+    np.savez(tmp_path / "outputs.npz", y=INPUTS, map=maps)
+    found = verify(Engine(lambda x: {"y": x, "map": maps[: len(x), ::-1]}), wanted, silent)
+    assert (found.label_dice, found.label_iou) == (0.0, 0.0)
+    assert (found.reference_label_dice, found.reference_label_iou) == (1.0, 1.0)
+    assert (found.outputs[1].dice, found.label_top1) == (0.0, None)
+
+
+def test_the_spread_of_errors_and_the_outputs_are_left_in_files_where_they_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    plain = request(tmp_path)
+    verify(Engine(lambda x: {"y": x + 1}), plain, silent)
+    assert {path.name for path in tmp_path.iterdir()} == {"inputs.npz", "outputs.npz"}
+    asked = replace(plain, histogram_path=tmp_path / "errors.json", actual_path=tmp_path / "actual.npz")
+    verify(Engine(lambda x: {"y": x + 1, "more": x}), asked, silent)
+    (output,) = json.loads((tmp_path / "errors.json").read_text())["outputs"]
+    assert (output["name"], output["elements"], output["equal"]) == ("y", 12, 0)
+    actual = read_arrays(tmp_path / "actual.npz")
+    assert list(actual) == ["y"]
+    np.testing.assert_array_equal(actual["y"], INPUTS + 1)
 
 
 def test_an_output_that_is_missing_is_named_and_one_that_is_new_is_left_out(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm.domain.comparisons import Comparison, compare_blocks
+from farm.domain.comparisons import Comparison, compare_blocks, judged
+from farm.domain.conditions import HostSample, Watched
 
 milliseconds = st.floats(0.01, 1000.0)
 pairs = st.lists(st.tuples(milliseconds, milliseconds), min_size=3, max_size=40)
@@ -70,6 +73,31 @@ def test_about_one_of_twenty_equal_pairs_of_engines_is_told_apart() -> None:
 
 def test_a_small_difference_is_shown_with_the_digits_that_it_needs() -> None:
     assert compared([100.0] * 4, [100.02] * 4).verdict == "B is 0.02 % slower (0.02 to 0.02)"
+
+
+def starved(*, at: float) -> Watched:
+    """A host whose threads wait for a CPU for most of a second."""
+    samples = [HostSample(at + 0.1 * step, ran_s=0.2 * step, waited_s=0.8 * step) for step in range(11)]
+    return Watched(device=[], host=samples, notes=(), is_slice=False)
+
+
+def test_a_host_without_time_for_it_may_have_favoured_one_of_them() -> None:
+    comparison = replace(compared([2.0] * 4, [1.0] * 4), window=(10.0, 11.0))
+    found = judged(comparison, starved(at=10.0), is_cpu=True)
+    assert found.taints[0].startswith("CPU starved")
+    assert found.verdict == "B is 50.0 % faster (50.0 to 50.0); but the host had too little CPU time for it"
+    assert Comparison.from_json(found.as_json()) == found
+
+
+def test_what_was_seen_outside_its_window_is_nothing_to_it() -> None:
+    comparison = replace(compared([2.0] * 4, [1.0] * 4), window=(10.0, 11.0))
+    assert judged(comparison, starved(at=20.0), is_cpu=True) == comparison
+
+
+def test_what_lasts_for_many_blocks_is_one_piece_of_evidence() -> None:
+    # B is slow for most of the time, and then it is not: a single change, however many blocks there were.
+    a, b = [1.0] * 240, [2.0] * 150 + [1.0] * 90
+    assert not compared(a, b).is_told_apart
 
 
 @pytest.mark.parametrize(("a", "b"), [([1.0, 1.0], [1.0, 1.0]), ([1.0] * 4, [1.0] * 5)])

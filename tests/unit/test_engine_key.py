@@ -85,6 +85,7 @@ CHANGES: dict[str, Any] = {
     "format of an input": lambda spec: replace(spec, io_formats={"x": "fp16:chw"}),
     "plugin": lambda spec: replace(spec, plugins=(a_digest("plugin").sha256,)),
     "layer kept in FP32": lambda spec: replace(spec, kept_layers=("conv1",)),
+    "PyTorch model": lambda spec: replace(spec, program=a_digest("program").sha256),
     "refit": lambda spec: replace(spec, refit_of=a_digest("engine").sha256),
     "one option more": lambda spec: with_options(spec, **{"another option": 1}),
     "one profile more": lambda spec: replace(spec, profiles=(*spec.profiles, {"x": a_shape_range()})),

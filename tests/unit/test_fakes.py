@@ -14,6 +14,7 @@ from tests.behaviours.canaries import CanariesBehaviour
 from tests.behaviours.engine_files import EngineFilesBehaviour
 from tests.behaviours.job_ledger import JobLedgerBehaviour
 from tests.behaviours.job_turns import JobTurnsBehaviour
+from tests.behaviours.jobs_for_one_device import JobsForOneDeviceBehaviour
 from tests.behaviours.layers_and_profiles import LayersAndProfilesBehaviour
 from tests.behaviours.model_catalog import ModelCatalogBehaviour
 from tests.behaviours.rebuilt_engines import RebuiltEnginesBehaviour
@@ -98,6 +99,10 @@ class TestInMemoryLayersAndProfiles(LayersAndProfilesBehaviour):
 
 class TestInMemoryTimingCaches(TimingCachesBehaviour):
     """Timing caches."""
+
+
+class TestInMemoryJobsForOneDevice(JobsForOneDeviceBehaviour):
+    """`InMemoryJobLedger`."""
 
 
 class TestInMemoryCanaries(CanariesBehaviour):

@@ -93,3 +93,28 @@ def test_where_only_a_profile_was_ever_measured_it_is_what_there_is() -> None:
     engine = measured(database, 9.0, 7, profile=a_digest("profile"))
     assert headline(engine) == {7: 9.0}
     assert engine.latest_run == engine.runs[-1]
+
+
+def shown(engine: Engine, column: str) -> list[str]:
+    """A column of the rows of an engine."""
+    at = ENGINE_COLUMNS.index(column)
+    return [row[at] for row in engine_rows(engine, {a_device_type(): "h200"})]
+
+
+def test_every_figure_is_shown_with_its_interval_and_its_method(database: InMemoryDatabase) -> None:
+    engine = measured(database, 1.5, 8)
+    assert shown(engine, "method") == ["cuda-graph", "cuda-graph"]
+    assert shown(engine, "± %>") == ["–", "–"]
+    told = replace(engine.runs[0].measurements[0], interval_ms=(1.99, 2.005))
+    engine = replace(engine, runs=(replace(engine.runs[0], measurements=(told,)),))
+    assert shown(engine, "± %>") == ["0.50"]
+
+
+def test_a_figure_is_marked_where_nothing_better_is_known(database: InMemoryDatabase) -> None:
+    engine = measured(database, 1.5, 8)
+    assert shown(engine, "median ms>") == ["2.000", "1.500"]
+    (run, *_) = engine.runs
+    odd = tuple(replace(measurement, taints=("drift",)) for measurement in run.measurements)
+    assert shown(replace(engine, runs=(replace(run, measurements=odd),)), "median ms>") == ["2.000 †"] * 2
+    disturbed = replace(run, taints=("foreign process",))
+    assert shown(replace(engine, runs=(disturbed,)), "median ms>") == ["2.000 †"] * 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from farm.domain.jobs import Phase
 from workers.phase_deadlines import PhaseDeadlines
 
@@ -49,3 +51,15 @@ def test_what_was_spent_on_waiting_for_somebody_else_does_not_count() -> None:
     assert phases.look("prepare") is None
     clock.now += 6
     assert phases.look("prepare") is not None
+
+
+def test_what_a_phase_has_left_counts_from_its_own_beginning() -> None:
+    clock = Clock()
+    phases = PhaseDeadlines({Phase.BENCHMARK: 60}, clock)
+    assert phases.remaining_s(Phase.BUILD) == math.inf
+    assert phases.remaining_s(Phase.BENCHMARK) == 60
+    phases.look("benchmark")
+    clock.now += 50
+    assert phases.remaining_s(Phase.BENCHMARK) == 10
+    clock.now += 50
+    assert phases.remaining_s(Phase.BENCHMARK) == 0

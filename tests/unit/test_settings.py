@@ -217,3 +217,14 @@ def test_the_access_to_a_bucket_comes_from_its_own_variables_and_is_never_shown(
 def test_a_broker_that_is_no_redis_is_refused_before_anything_is_filed(url: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match="FARM_BROKER_URL must be the URL of a Redis"):
         read_settings(tmp_path, {"FARM_BROKER_URL": url})
+
+
+@pytest.mark.parametrize(("text", "times"), [("", None), ("0", 0), ("9", 9)])
+def test_how_often_is_measured_again_is_a_digit_or_left_to_the_device(text: str, times: int | None) -> None:
+    assert read_settings(environment={"FARM_REMEASURE": text}).remeasure == times
+
+
+@pytest.mark.parametrize("text", ["10", "-1", "yes"])
+def test_another_number_of_times_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequestError, match="FARM_REMEASURE"):
+        read_settings(environment={"FARM_REMEASURE": text})

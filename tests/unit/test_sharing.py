@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from farm.domain.benchmarks import BenchmarkSpec
 from farm.domain.jobs import JobKind, JobState, Phase
 from farm.domain.thresholds import Thresholds
 from farm.domain.verification import VerificationSpec
@@ -15,7 +16,15 @@ from farm.services.progress import progress_of
 from farm.services.retry import retry_failed
 from farm.services.submit import SubmitOrder, submit_plan
 from tests.behaviours.given import claim, get_job
-from tests.factories import a_build_spec, a_digest, a_failure, a_job_request, a_model, an_outcome
+from tests.factories import (
+    a_build_spec,
+    a_digest,
+    a_failure,
+    a_job_request,
+    a_measurement,
+    a_model,
+    an_outcome,
+)
 from tests.fakes.jobs import Jobs
 
 if TYPE_CHECKING:
@@ -83,6 +92,29 @@ def test_other_batches_are_measured_when_the_running_build_is_done(database: InM
     assert (measuring.state, measuring.user) == (JobState.QUEUED, "grace")
     assert job_of(database, first).state is JobState.SUCCEEDED
     assert build(database, measuring) == engine_id
+
+
+def test_other_methods_are_measured_when_the_build_is_done(database: InMemoryDatabase) -> None:
+    first = submit(database)
+    by_streams = BenchmarkSpec(method="trtexec-11", streams=(1, 4))
+    second, third = submit(database, "grace", benchmark=by_streams), submit(database, "hopper")
+    assert {cell_of(each).job_id for each in (second, third)} == {cell_of(first).job_id}
+    build(database, job_of(database, first))
+    measuring = job_of(database, second)
+    assert (measuring.request.kind, measuring.request.benchmark.methods) == (
+        JobKind.BENCHMARK,
+        by_streams.methods,
+    )
+    assert cell_of(third).job_id == job_of(database, third).id == cell_of(first).job_id
+
+
+def test_a_method_that_was_measured_answers_who_names_it(database: InMemoryDatabase) -> None:
+    build(database, job_of(database, submit(database)))
+    measured = a_measurement(1).method
+    (same,) = submit(database, benchmark=BenchmarkSpec(method=str(measured))).cells
+    assert same.disposition is Disposition.BUILT
+    (other,) = submit(database, benchmark=BenchmarkSpec(method="plain-compute")).cells
+    assert other.disposition is Disposition.QUEUED
 
 
 def test_a_submission_is_not_done_while_something_follows(database: InMemoryDatabase) -> None:

@@ -88,6 +88,12 @@ def _answer(request: dict[str, Any], events: EventStream) -> dict[str, Any]:
             "failure": None,
             **vars(convert_model(conversion_request_from_json(request), events.progress)),
         }
+    if operation == "mark-layers":
+        from workers.conversion.marking import mark_layers
+        from workers.conversion.marking_request import MarkRequest
+
+        events.enter(Phase.PREPARE, "marking layers")
+        return {"failure": None, "tensors": mark_layers(MarkRequest.from_json(request), events.progress)}
     if operation == "sensitivity":
         from workers.conversion.sensitivity import SensitivityRequest, compare_layers
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from workers.arrays import check_inputs, random_inputs, read_arrays, with_values
 from workers.child.measure import measure
 from workers.child.timed_call import samples_name
-from workers.toolchains.toolchain import TimesByMethod, method_of
+from workers.toolchains.timing import TimesByMethod, method_of
 
 if TYPE_CHECKING:
     from typing import Callable, Generator, Mapping
@@ -62,14 +62,16 @@ def sessions_of(
     assert spec is not None  # noqa: S101 - as above
     first = inputs_for(engine, request, call)
     if isinstance(engine, TimesByMethod):
-        yield from engine.sessions_by(turns_of(engine, call, first), spec.methods, is_blocking=spec.is_blocking)
+        yield from engine.sessions_by(
+            turns_of(engine, call, first), spec.methods, is_blocking=spec.is_blocking
+        )
         return
     found = engine.timed_sessions(first)
     wanted = [session for session in found if method_of(session) in spec.methods] or found[:1]
-    for session in found:
-        if session not in wanted:
-            session.close()
-    yield from wanted
+    with ExitStack() as stack:
+        for session in found:
+            stack.callback(session.close)
+        yield from wanted
 
 
 def turns_of(

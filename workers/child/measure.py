@@ -10,7 +10,7 @@ import numpy as np
 from farm.domain.benchmarks import BenchmarkSpec, Measurement, summarise
 from farm.domain.intervals import half_width_percent, median_interval
 from workers.child.blocks import Blocks
-from workers.toolchains.toolchain import method_of
+from workers.toolchains.timing import method_of
 
 if TYPE_CHECKING:
     from typing import Callable

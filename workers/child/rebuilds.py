@@ -9,8 +9,8 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Optional, Tuple, Union
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
 
 from farm.domain.digests import digest_of_file
 from farm.domain.errors import FarmError
@@ -21,6 +21,7 @@ from workers.child.build_series import FILED
 from workers.child.loading import load_engine
 from workers.child.profile import profile_engine
 from workers.child.requests import AttemptRequest, AttemptResult
+from workers.child.startup import Startup
 from workers.child.verify import verify
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class _Contender:
     sha256: str = ""
     accuracy: Optional[Accuracy] = None
     measurements: Tuple[Measurement, ...] = ()
+    startup: Dict[str, Any] = field(default_factory=dict)
     error: Optional[FarmError] = None
 
     @property
@@ -117,6 +119,7 @@ def build_and_choose(toolchain: Toolchain, request: AttemptRequest, events: Even
         build=replace(output, details={**output.details, "builds": builds}),
         accuracy=kept.accuracy,
         measurements=kept.measurements,
+        startup=kept.startup,
         seconds=seconds,
     )
 
@@ -182,8 +185,12 @@ def _verify(toolchain: Toolchain, contender: _Contender, told: _Told) -> None:
 
 
 def _time(toolchain: Toolchain, contender: _Contender, told: _Told) -> None:
+    startup = Startup()
+    startup.begins()
     with closing(load_engine(toolchain, contender.request, contender.output)) as engine:
+        startup.loaded(engine, contender.request)
         contender.measurements = tuple(time_engine(engine, contender.request, told))
+    contender.startup = startup.ended()
 
 
 def _profile(toolchain: Toolchain, request: AttemptRequest, output: BuildOutput, events: EventStream) -> None:

@@ -8,20 +8,29 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping
 
 from farm.domain.accuracy import Accuracy
 from farm.domain.benchmarks import BenchmarkSpec, Measurement
 from farm.domain.comparisons import Comparison
 from farm.domain.input_ranges import InputRange, ranges_as_json, ranges_from_json
 from farm.domain.jobs import Failure
-from farm.domain.shapes import Shape, ShapeRange
 from farm.domain.thresholds import Thresholds
+from workers.child.build_document import (
+    LayerwiseInput,
+    build_as_json,
+    build_from_json,
+    optional_path,
+    optional_text,
+)
 from workers.child.build_series import BuildSeries
 from workers.child.reference_request import shapes_as_json, shapes_from_json
 from workers.child.rival_request import Rival
 from workers.child.timed_call import TimedCall
-from workers.toolchains.toolchain import BuildInput, BuildOutput, CalibrationInput
+from workers.toolchains.toolchain import BuildInput, BuildOutput
+
+if TYPE_CHECKING:
+    from farm.domain.shapes import Shape
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,7 @@ class AttemptRequest:
         input_ranges: of random inputs whose range is known.
         actual_path: where to write the engine's outputs in the verification (`.npz`); none if nobody wants them.
         is_verified: whether its outputs were compared before, so that the inputs are for timing alone.
+        layerwise: how it is held against its reference layer by layer; none if nobody asks.
     """
 
     toolchain: str
@@ -75,6 +85,7 @@ class AttemptRequest:
     input_ranges: Mapping[str, InputRange] = field(default_factory=dict)
     actual_path: Path | None = None
     is_verified: bool = False
+    layerwise: LayerwiseInput | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,7 @@ class AttemptResult:
         seconds: wall time of each phase that ran.
         environment: versions and facts of the process, for the record.
         comparisons: with the rival, one per shape and way of launching.
+        startup: what it took until the first answer, by `workers.child.startup`; empty where nothing was timed.
     """
 
     failure: Failure | None = None
@@ -98,6 +110,7 @@ class AttemptResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     comparisons: tuple[Comparison, ...] = ()
+    startup: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -109,102 +122,60 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def attempt_request_as_json(request: AttemptRequest) -> dict[str, Any]:
     """The document that `attempt_request_from_json` reads."""
-    build = request.build
     return {
         "operation": "attempt",
         "toolchain": request.toolchain,
         "toolchain_version": request.toolchain_version,
         "engine_path": str(request.engine_path),
-        "build": build
-        and {
-            "model_path": str(build.model_path),
-            "precision": build.precision,
-            "builder_config": dict(build.builder_config),
-            "profiles": [
-                {name: span.as_json() for name, span in profile.items()} for profile in build.profiles
-            ],
-            "compute_capability": build.compute_capability,
-            "timing_cache_in": _optional_text(build.timing_cache_in),
-            "timing_cache_out": _optional_text(build.timing_cache_out),
-            "calibration": build.calibration and build.calibration.as_json(),
-            "io_formats": dict(build.io_formats),
-            "plugin_paths": [str(path) for path in build.plugin_paths],
-            "kept_layers": list(build.kept_layers),
-            "conversion": build.conversion,
-            "layers_path": _optional_text(build.layers_path),
-            "refit_path": _optional_text(build.refit_path),
-            "program_path": _optional_text(build.program_path),
-        },
-        "inputs_path": _optional_text(request.inputs_path),
-        "reference_path": _optional_text(request.reference_path),
+        "build": request.build and build_as_json(request.build),
+        "inputs_path": optional_text(request.inputs_path),
+        "reference_path": optional_text(request.reference_path),
         "reference_name": request.reference_name,
         "chunk_shapes": shapes_as_json(request.chunk_shapes),
         "thresholds": request.thresholds.as_json(),
         "benchmark": request.benchmark and request.benchmark.as_json(),
         "timed_calls": [call.as_json() for call in request.timed_calls],
-        "samples_path": _optional_text(request.samples_path),
+        "samples_path": optional_text(request.samples_path),
         "series": request.series and request.series.as_json(),
-        "profile_path": _optional_text(request.profile_path),
+        "profile_path": optional_text(request.profile_path),
         "chunk_values": shapes_as_json(request.chunk_values),
         "plugin_paths": [str(path) for path in request.plugin_paths],
         "io_scales": dict(request.io_scales),
         "rival": request.rival and request.rival.as_json(),
-        "histogram_path": _optional_text(request.histogram_path),
+        "histogram_path": optional_text(request.histogram_path),
         "input_ranges": ranges_as_json(request.input_ranges),
-        "actual_path": _optional_text(request.actual_path),
+        "actual_path": optional_text(request.actual_path),
         "is_verified": request.is_verified,
+        "layerwise": request.layerwise and request.layerwise.as_json(),
     }
 
 
 def attempt_request_from_json(value: Mapping[str, Any]) -> AttemptRequest:
     """The inverse of `attempt_request_as_json`."""
-    build = value["build"]
-    engine_path = Path(value["engine_path"])
     return AttemptRequest(
         toolchain=value["toolchain"],
         toolchain_version=value["toolchain_version"],
-        engine_path=engine_path,
-        build=BuildInput(
-            model_path=Path(build["model_path"]),
-            engine_path=engine_path,
-            precision=build["precision"],
-            builder_config=build["builder_config"],
-            profiles=tuple(
-                {name: ShapeRange.from_json(span) for name, span in profile.items()}
-                for profile in build["profiles"]
-            ),
-            compute_capability=build["compute_capability"],
-            timing_cache_in=_optional_path(build["timing_cache_in"]),
-            timing_cache_out=_optional_path(build["timing_cache_out"]),
-            calibration=CalibrationInput.from_json(build["calibration"]) if build["calibration"] else None,
-            io_formats=build["io_formats"],
-            plugin_paths=tuple(Path(path) for path in build["plugin_paths"]),
-            kept_layers=tuple(build["kept_layers"]),
-            conversion=build["conversion"],
-            layers_path=_optional_path(build["layers_path"]),
-            refit_path=_optional_path(build["refit_path"]),
-            program_path=_optional_path(build["program_path"]),
-        )
-        if build
-        else None,
-        inputs_path=_optional_path(value["inputs_path"]),
-        reference_path=_optional_path(value["reference_path"]),
+        engine_path=Path(value["engine_path"]),
+        build=build_from_json(value["build"]) if value["build"] else None,
+        inputs_path=optional_path(value["inputs_path"]),
+        reference_path=optional_path(value["reference_path"]),
         reference_name=value["reference_name"],
         chunk_shapes=shapes_from_json(value["chunk_shapes"]),
         thresholds=Thresholds(**value["thresholds"]),
         benchmark=BenchmarkSpec.from_json(value["benchmark"]) if value["benchmark"] else None,
         timed_calls=tuple(map(TimedCall.from_json, value["timed_calls"])),
-        samples_path=_optional_path(value["samples_path"]),
+        samples_path=optional_path(value["samples_path"]),
         series=BuildSeries.from_json(value["series"]) if value["series"] else None,
-        profile_path=_optional_path(value["profile_path"]),
+        profile_path=optional_path(value["profile_path"]),
         chunk_values=shapes_from_json(value["chunk_values"]),
         plugin_paths=tuple(map(Path, value["plugin_paths"])),
         io_scales=value["io_scales"],
         rival=Rival.from_json(value["rival"]) if value["rival"] else None,
-        histogram_path=_optional_path(value["histogram_path"]),
+        histogram_path=optional_path(value["histogram_path"]),
         input_ranges=ranges_from_json(value["input_ranges"]),
-        actual_path=_optional_path(value["actual_path"]),
+        actual_path=optional_path(value["actual_path"]),
         is_verified=value["is_verified"],
+        layerwise=LayerwiseInput.from_json(value["layerwise"]) if value["layerwise"] else None,
     )
 
 
@@ -219,6 +190,7 @@ def result_as_json(result: AttemptResult) -> dict[str, Any]:
         "seconds": dict(result.seconds),
         "environment": dict(result.environment),
         "comparisons": [comparison.as_json() for comparison in result.comparisons],
+        "startup": dict(result.startup),
     }
 
 
@@ -232,12 +204,5 @@ def result_from_json(value: Mapping[str, Any]) -> AttemptResult:
         seconds=value["seconds"],
         environment=value["environment"],
         comparisons=tuple(map(Comparison.from_json, value["comparisons"])),
+        startup=value["startup"],
     )
-
-
-def _optional_text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
-
-
-def _optional_path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)

@@ -55,6 +55,66 @@ class Conv(OpRun):
         return (found if b is None else found + b.reshape(1, -1, *repeat(1, len(kernel))),)
 
 
+class ConvTranspose(OpRun):
+    """Transposed convolution of any number of dimensions: a matrix product for every element of the kernel."""
+
+    op_domain = ""
+
+    def _run(
+        self,
+        x: NDArray[Any],
+        w: NDArray[Any],
+        b: NDArray[Any] | None = None,
+        auto_pad: str | None = None,
+        dilations: Sequence[int] | None = None,
+        group: int | None = None,
+        kernel_shape: Sequence[int] | None = None,
+        output_padding: Sequence[int] | None = None,
+        output_shape: Sequence[int] | None = None,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+    ) -> tuple[NDArray[Any]]:
+        del kernel_shape  # the weights have it
+        kernel, sizes, groups = w.shape[2:], x.shape[2:], group or 1
+        rank = len(kernel)
+        steps, gaps = tuple(strides or repeat(1, rank)), tuple(dilations or repeat(1, rank))
+        more = tuple(output_padding or repeat(0, rank))
+        whole = [
+            (n - 1) * s + (k - 1) * d + 1 + m
+            for n, s, k, d, m in zip(sizes, steps, kernel, gaps, more, strict=True)
+        ]
+        if not output_shape and auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+            output_shape = [n * s for n, s in zip(sizes, steps, strict=True)]
+        if output_shape:
+            around = [
+                _halves(total - wanted, is_upper=auto_pad == "SAME_UPPER")
+                for total, wanted in zip(whole, output_shape[-rank:], strict=True)
+            ]
+        else:
+            around = list(zip(pads[:rank], pads[rank:], strict=True)) if pads else [(0, 0)] * rank
+        filters = w.shape[1]
+        out = np.zeros((len(x), groups * filters, *whole), dtype=x.dtype)
+        for place in np.ndindex(*kernel):
+            # Where this element of the kernel puts what it makes of every element of the input.
+            at = tuple(
+                slice(p * d, p * d + (n - 1) * s + 1, s)
+                for p, d, n, s in zip(place, gaps, sizes, steps, strict=True)
+            )
+            for g in range(groups):
+                channels = slice(g * w.shape[0] // groups, (g + 1) * w.shape[0] // groups)
+                made = np.tensordot(w[(channels, slice(None), *place)], x[:, channels], axes=(0, 1))
+                out[(slice(None), slice(g * filters, (g + 1) * filters), *at)] += np.moveaxis(made, 0, 1)
+        # Less than nothing is left out at the end where the output is to be larger.
+        beyond = [max(-high, 0) for _, high in around]
+        out = np.pad(out, [(0, 0), (0, 0), *((0, size) for size in beyond)])
+        kept: list[Any] = [
+            slice(low, total - max(high, 0) + size)
+            for (low, high), total, size in zip(around, whole, beyond, strict=True)
+        ]
+        found = out[(Ellipsis, *kept)]
+        return (found if b is None else found + b.reshape(1, -1, *repeat(1, rank)),)
+
+
 class AveragePool(OpRun):
     """Means of windows."""
 
@@ -159,6 +219,12 @@ def _columns(views: NDArray[Any], rank: int) -> NDArray[Any]:
     order = (0, *range(1 + rank, 1 + 2 * rank), *range(1, 1 + rank))
     moved = views.transpose(order)
     return moved.reshape(math.prod(moved.shape[: 1 + rank]), -1)
+
+
+def _halves(total: int, *, is_upper: bool) -> tuple[int, int]:
+    """What is left out before and behind, as ONNX shares it out for transposed convolutions."""
+    less, more = total // 2, total - total // 2
+    return (less, more) if is_upper else (more, less)
 
 
 def _same(size: int, span: int, stride: int, *, is_upper: bool) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from onnx.reference import ReferenceEvaluator
 from farm.domain.error_texts import one_line
 from farm.domain.errors import InvalidSpecError
 from workers.conversion.double_graph import in_doubles
-from workers.conversion.double_ops import AveragePool, Conv, MaxPool
+from workers.conversion.double_ops import AveragePool, Conv, ConvTranspose, MaxPool
 from workers.conversion.graphs import LONGEST_TEXT, inputs_of, write_graph
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _evaluated(
     model: onnx.ModelProto, inputs: list[Tensor], outputs: list[str], why_not: str
 ) -> tuple[LoadedEngine, str]:
     try:
-        evaluator = ReferenceEvaluator(model, new_ops=[Conv, AveragePool, MaxPool])
+        evaluator = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, AveragePool, MaxPool])
     except Exception as error:
         raise InvalidSpecError(
             f"nothing here computes this model in FP64: ONNX Runtime says {why_not}; onnx's reference evaluator says "

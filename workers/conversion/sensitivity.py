@@ -124,17 +124,19 @@ def compare_layers(request: SensitivityRequest, progress: Progress) -> list[Laye
         model = read_graph(request.conversion.model_path)
         named = _own_names(request.conversion.model_path)
         inputs = _inputs(request, model)
-        other_names = _counterparts(model, onnx.load(converted_path, load_external_data=False))
+        other_names = counterparts_of(model, onnx.load(converted_path, load_external_data=False))
         tensors = list(other_names)
-        plain = _session(model, tensors, Path(scratch) / "plain.onnx")
-        other = _session(onnx.load(converted_path), list(other_names.values()), Path(scratch) / "all.onnx")
+        plain = session_with(model, tensors, Path(scratch) / "plain.onnx")
+        other = session_with(
+            onnx.load(converted_path), list(other_names.values()), Path(scratch) / "all.onnx"
+        )
         exact: dict[str, NDArray[Any]] = {}
         errors: dict[str, float] = {}
         for begin in range(0, len(tensors), _AT_ONCE):
             some = tensors[begin : begin + _AT_ONCE]
             progress(begin / len(tensors), f"comparing {len(tensors)} tensors")
-            exact |= zip(some, _run(plain, some, inputs), strict=True)
-            actual = _run(other, [other_names[name] for name in some], inputs)
+            exact |= zip(some, run_tensors(plain, some, inputs), strict=True)
+            actual = run_tensors(other, [other_names[name] for name in some], inputs)
             errors |= {
                 name: _relative_error(exact[name], found) for name, found in zip(some, actual, strict=True)
             }
@@ -170,13 +172,15 @@ def _own_errors(
     )
     made = {name: name if name in outputs else name + _MADE for name in fed}
     del converted.graph.value_info[:]
-    session = _session(converted, list(made.values()), path, types={made[name]: types[name] for name in made})
+    session = session_with(
+        converted, list(made.values()), path, types={made[name]: types[name] for name in made}
+    )
     feeds = {**inputs, **{name: exact[name].astype(kind) for name, kind in forced.items()}}
     found: dict[str, float] = {}
     names = list(made)
     for begin in range(0, len(names), _AT_ONCE):
         some = names[begin : begin + _AT_ONCE]
-        actual = _run(session, [made[name] for name in some], feeds)
+        actual = run_tensors(session, [made[name] for name in some], feeds)
         found |= {name: _relative_error(exact[name], own) for name, own in zip(some, actual, strict=True)}
     return found
 
@@ -199,7 +203,7 @@ def _inputs(request: SensitivityRequest, model: ModelProto) -> dict[str, NDArray
     }
 
 
-def _counterparts(model: ModelProto, converted: ModelProto) -> dict[str, str]:
+def counterparts_of(model: ModelProto, converted: ModelProto) -> dict[str, str]:
     """The floating-point tensors that nodes of the model give, with the tensors of the converted one in their place.
 
     Where a tensor is quantized it is what comes of that: what the nodes behind it compute with.
@@ -222,7 +226,7 @@ def _types(model: ModelProto) -> dict[str, int]:
     return {info.name: info.type.tensor_type.elem_type for info in (*graph.value_info, *graph.output)}
 
 
-def _session(
+def session_with(
     model: ModelProto, tensors: Sequence[str], path: Path, types: Mapping[str, int] | None = None
 ) -> Any:
     """A session of the model with some of its tensors as outputs, none of them optimized away."""
@@ -243,7 +247,12 @@ def _session(
         raise BuildError(f"the layers can not be compared: {one_line(error, LONGEST_TEXT)}") from error
 
 
-def _run(session: Any, names: Sequence[str], inputs: Mapping[str, Any]) -> Iterator[NDArray[Any]]:
+def run_tensors(session: Any, names: Sequence[str], inputs: Mapping[str, Any]) -> Iterator[NDArray[Any]]:
+    """Some tensors of a session, in the order of their names.
+
+    Raises:
+        InvalidSpecError: the model does not run with these inputs.
+    """
     try:
         yield from session.run(list(names), dict(inputs))
     except Exception as error:

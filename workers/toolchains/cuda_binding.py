@@ -8,6 +8,7 @@ from farm.domain.errors import BuildError, FarmError, InvalidSpecError
 from farm.domain.shapes import DYNAMIC, Shape, shape_text
 from workers.toolchains.cuda_arrays import EngineTensor, as_caller_sees, choose_profile, prepare
 from workers.toolchains.cuda_driver import DeviceBuffer, Gpu, HostBuffer, cuda_errors
+from workers.toolchains.cuda_outputs import make_output_allocator
 from workers.toolchains.io_layouts import pack, packed_shape, unpack
 from workers.toolchains.trt_log import TrtLog, failure, spec_refusal
 
@@ -90,13 +91,24 @@ class Executor:
 class Binding:
     """Inputs of one shape, with buffers for them and for the outputs.
 
+    Args:
+        executor: the context.
+        tensors: the engine's inputs and outputs.
+        given: the inputs.
+        turns: other inputs of the same shapes, which copies to the device take in turns with them; what the host must
+            hold, such as a shape, stays as given.
+
     Raises:
         InvalidSpecError: an input is missing or does not fit.
         OutOfMemoryError: there is no room for the buffers.
     """
 
     def __init__(
-        self, executor: Executor, tensors: Sequence[EngineTensor], given: Mapping[str, NDArray[Any]]
+        self,
+        executor: Executor,
+        tensors: Sequence[EngineTensor],
+        given: Mapping[str, NDArray[Any]],
+        turns: Sequence[Mapping[str, NDArray[Any]]] = (),
     ) -> None:
         self._executor = executor
         self._gpu = executor.gpu
@@ -106,6 +118,8 @@ class Binding:
         self._data_dependent: set[str] = set()
         self._bound_shapes: dict[str, Shape] = {}
         self._users = 1
+        self._turns: list[dict[str, HostBuffer]] = []
+        self._turn = 0
         arrays = prepare(tensors, given)
         self._profile = choose_profile(tensors, arrays)
         try:
@@ -117,6 +131,8 @@ class Binding:
                 self._bound_shapes[tensor.name] = array.shape
                 if not tensor.on_host:
                     self._device[tensor.name] = DeviceBuffer(self._gpu, host.nbytes)
+            for turn in turns:
+                self._add_turn(prepare(tensors, turn))
             executor.use(self)
         except BaseException:
             self.close()
@@ -150,10 +166,14 @@ class Binding:
                 self._bind_output(tensor)
 
     def copy_in(self) -> None:
-        """Enqueues the copies of the inputs to the device."""
+        """Enqueues the copies of the inputs to the device: of those whose turn it is."""
+        self._turn = (self._turn + 1) % (len(self._turns) + 1)
+        source = self._turns[self._turn - 1] if self._turn else self._host
         for tensor in self._inputs():
-            if not tensor.on_host:
-                self._copy(tensor.name, to_device=True)
+            host = source[tensor.name] if not tensor.on_host else None
+            if host is not None and host.nbytes:
+                address = self._device[tensor.name].address
+                self._gpu.drv.memcpy_htod_async(address, host.raw, self._gpu.stream)
 
     def copy_out(self) -> None:
         """Enqueues the copies of the outputs to the host."""
@@ -164,7 +184,7 @@ class Binding:
                 if self._host[tensor.name].nbytes > allocator.buffer.capacity:
                     raise BuildError(f"TensorRT asked for less memory than output {tensor.name!r} takes")
             if not tensor.on_host:
-                self._copy(tensor.name, to_device=False)
+                self._copy_out(tensor.name)
 
     def outputs(self) -> dict[str, NDArray[Any]]:
         """Copies of the outputs, once the stream has been waited for."""
@@ -189,12 +209,24 @@ class Binding:
         if self._users != 0:
             return
         self._executor.forget(self)
-        for host in self._host.values():
-            host.close()
+        for buffers in (self._host, *self._turns):
+            for host in buffers.values():
+                host.close()
         for device in self._device.values():
             device.close()
         self._host.clear()
+        self._turns.clear()
         self._device.clear()
+
+    def _add_turn(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Other inputs, in page-locked memory of their own."""
+        buffers: dict[str, HostBuffer] = {}
+        self._turns.append(buffers)
+        for tensor in self._inputs():
+            if not tensor.on_host:
+                packed = pack(tensor.format_in(self._profile), arrays[tensor.name])
+                host = buffers[tensor.name] = HostBuffer(self._gpu, tensor.storage, packed.shape)
+                host.array[...] = packed
 
     def _inputs(self) -> list[EngineTensor]:
         return [tensor for tensor in self._tensors if tensor.is_input]
@@ -236,43 +268,9 @@ class Binding:
         self._host[tensor.name] = HostBuffer(self._gpu, tensor.storage, packed)
         self._bound_shapes[tensor.name] = shape
 
-    def _copy(self, name: str, *, to_device: bool) -> None:
+    def _copy_out(self, name: str) -> None:
         host = self._host[name]
         allocators = self._executor.allocators
         device = allocators[name].buffer if name in self._data_dependent else self._device[name]
-        if not host.nbytes:
-            return
-        if to_device:
-            self._gpu.drv.memcpy_htod_async(device.address, host.raw, self._gpu.stream)
-        else:
+        if host.nbytes:
             self._gpu.drv.memcpy_dtoh_async(host.raw, device.address, self._gpu.stream)
-
-
-def make_output_allocator(trt: Any, gpu: Gpu) -> Any:
-    """What TensorRT asks for memory when an output's size follows from the data."""
-
-    class OutputAllocator(trt.IOutputAllocator):  # type: ignore[misc]  # the base is only known at run time
-        def __init__(self) -> None:
-            trt.IOutputAllocator.__init__(self)  # pybind11 asks for the explicit call
-            self.buffer = DeviceBuffer(gpu, 1)
-            self.shape: tuple[int, ...] | None = None
-            self.error: FarmError | None = None
-
-        def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
-            try:
-                self.buffer.grow(size)
-            except FarmError as error:  # nothing may be raised through TensorRT's C++ frames
-                self.error = error
-                return 0
-            return self.buffer.address
-
-        def reallocate_output_async(
-            self, tensor_name: str, memory: int, size: int, alignment: int, stream: int
-        ) -> int:
-            # Asked for instead of the above from 10.0 on.
-            return self.reallocate_output(tensor_name, memory, size, alignment)
-
-        def notify_shape(self, tensor_name: str, shape: Any) -> None:
-            self.shape = tuple(int(size) for size in shape)
-
-    return OutputAllocator()

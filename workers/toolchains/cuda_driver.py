@@ -6,6 +6,7 @@ PyCUDA, which has no place on hosts without a GPU, is imported when it is first 
 from __future__ import annotations
 
 import atexit
+import copy
 import ctypes
 import re
 import sys
@@ -113,6 +114,30 @@ class Gpu:
         """The product's name and compute capability, for messages."""
         major, minor = self._device.compute_capability()
         return f"{self._device.name()} (compute capability {major}.{minor})"
+
+    @property
+    def l2_bytes(self) -> int:
+        """Size of the L2 cache."""
+        return int(self._device.get_attribute(self.drv.device_attribute.L2_CACHE_SIZE))
+
+    def memory_bytes(self) -> tuple[int, int]:
+        """Free and total memory of the device, whoever uses the rest."""
+        with cuda_errors(self.drv, "asking for the device's memory"):
+            free, total = self.drv.mem_get_info()
+        return int(free), int(total)
+
+    def with_own_stream(self) -> Gpu:
+        """The same device with a stream beside this one's; `drop_stream` gives it back, before this one is closed."""
+        beside = copy.copy(self)
+        beside._context = None  # which is this one's to leave
+        with cuda_errors(self.drv, "making a stream"):
+            beside.stream = self.drv.Stream()
+        return beside
+
+    def drop_stream(self) -> None:
+        """Gives the stream back."""
+        with cleanup():
+            del self.stream
 
     def synchronize(self) -> None:
         """Waits for the stream.

@@ -7,16 +7,19 @@ inputs and outputs by name is used: it is the one that every release from 8.5 to
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.errors import BuildError
 from workers.toolchains.cuda_binding import Binding, Executor
 from workers.toolchains.cuda_driver import Gpu, cleanup, cuda_errors
+from workers.toolchains.cuda_launches import PlainLaunch, graph_launch
+from workers.toolchains.cuda_methods import MethodSessions
 from workers.toolchains.cuda_profiling import profile_layers
-from workers.toolchains.cuda_sessions import open_sessions
+from workers.toolchains.cuda_sessions import SerialSession
 from workers.toolchains.engine_tensors import read_tensors
+from workers.toolchains.startup import StartupSteps
 from workers.toolchains.trt_log import TrtLog, failure
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from farm.domain.layer_times import LayerEvent
+    from farm.domain.methods import Method
     from farm.domain.models import Tensor
     from workers.toolchains.toolchain import TimedSession
 
@@ -54,18 +58,20 @@ def load_engine(
         OutOfMemoryError: the device has no room for it.
         DeviceUnavailableError: there is no such device here.
     """
+    startup = StartupSteps()
     gpu = Gpu()
     try:
         log.forget()
+        startup.memory = gpu.memory_bytes
+        startup.done("device")
         runtime = create_runtime(trt, log)
+        startup.done("runtime")
         engine = _deserialize(runtime, log, engine_path, gpu, check_plan)
-        context = (create_context or _default_context)(engine)
-        if context is None:
-            raise failure(log, "could not make an execution context")  # noqa: TRY301 - cleaned up below
-        return CudaEngine(trt, log, gpu, runtime, engine, context)
+        startup.done("deserialise")
+        return CudaEngine(trt, log, gpu, runtime, engine, create_context or _default_context, startup)
     except BaseException:
         # Deleted in this order: TensorRT crashes when a part outlives what it came from.
-        context = engine = runtime = None
+        engine = runtime = None
         gpu.close()
         raise
 
@@ -104,15 +110,31 @@ class CudaEngine:
             engine of TensorRT 8, which has no such type: arrays given as int64 are cast, outputs
             come as the int32 that they are.
         outputs: what it gives.
+        startup: the steps of its loading.
     """
 
-    def __init__(self, trt: Any, log: TrtLog, gpu: Gpu, runtime: Any, engine: Any, context: Any) -> None:
+    def __init__(
+        self,
+        trt: Any,
+        log: TrtLog,
+        gpu: Gpu,
+        runtime: Any,
+        engine: Any,
+        create_context: CreateContext,
+        startup: StartupSteps,
+    ) -> None:
+        context = create_context(engine)
+        if context is None:
+            raise failure(log, "could not make an execution context")
+        startup.done("context")
+        self.startup = startup
         self._tensors = read_tensors(trt, engine)
         self.inputs: tuple[Tensor, ...] = tuple(t.as_tensor() for t in self._tensors if t.is_input)
         self.outputs: tuple[Tensor, ...] = tuple(t.as_tensor() for t in self._tensors if not t.is_input)
         self._gpu = gpu
         self._runtime = runtime
         self._engine = engine
+        self._create_context = create_context
         self._executor: Executor | None = Executor(trt, context, gpu, log)
         self._sessions: list[TimedSession] = []
 
@@ -151,13 +173,32 @@ class CudaEngine:
         """
         executor = self._live()
         binding = Binding(executor, self._tensors, inputs)
+        sessions: list[TimedSession] = [SerialSession(PlainLaunch(executor, binding))]
         try:
-            sessions = open_sessions(executor, binding)
+            launch = graph_launch(executor, binding)
+            if launch is not None:
+                sessions.append(SerialSession(launch))
         except BaseException:
-            binding.close()
+            sessions[0].close()
             raise
         self._sessions += sessions
         return sessions
+
+    def sessions_by(
+        self,
+        inputs: Sequence[Mapping[str, NDArray[Any]]],
+        methods: Sequence[Method],
+        *,
+        is_blocking: bool = False,
+    ) -> Iterator[TimedSession]:
+        """A session for each method, or for the nearest one that this engine can be timed by.
+
+        Without a CUDA graph it is plain launches; where there is no room for so many streams there is none.
+        """
+        opened = MethodSessions(
+            self._live(), self._tensors, inputs, self._new_context, is_blocking=is_blocking
+        )
+        return opened.one_after_another(methods)
 
     layer_profiler = "IProfiler"
 
@@ -182,6 +223,18 @@ class CudaEngine:
         self._engine = None
         self._runtime = None
         self._gpu.close()
+
+    def _new_context(self) -> Any:
+        """One more execution context.
+
+        Raises:
+            FarmError: there is no room for it.
+        """
+        executor = self._live()
+        context = self._create_context(self._engine)
+        if context is None:
+            raise failure(executor.log, "could not make one more execution context")
+        return context
 
     def _live(self) -> Executor:
         if self._executor is None:

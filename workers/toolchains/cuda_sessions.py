@@ -1,4 +1,4 @@
-"""Timing an engine on inputs that stay in place: launched plainly, or replayed from a CUDA graph.
+"""Timing an engine on inputs that stay in place, one inference after another or several at once.
 
 Follows trtexec's definitions: compute time is between two CUDA events around the launch, the
 transfers' times are between events around the copies; see docs/measuring.md.
@@ -6,200 +6,199 @@ transfers' times are between events around the copies; see docs/measuring.md.
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, List, Sequence
 
-from farm.domain.errors import BuildError
-from workers.toolchains.cuda_driver import cleanup, cuda_errors
-from workers.toolchains.toolchain import IterationTimes, TimedSession
+import numpy as np
+
+from farm.domain.methods import Method
+from workers.toolchains.cuda_driver import DeviceBuffer, Gpu, cleanup, cuda_errors
+from workers.toolchains.toolchain import IterationTimes
 
 if TYPE_CHECKING:
-    from workers.toolchains.cuda_binding import Binding, Executor
+    from numpy.typing import NDArray
 
-#: Plain launches before a capture: TensorRT asks for one after every change of shapes, so that work
-#: it puts off until then is not captured; a second one shows that nothing is left.
-_WARM_LAUNCHES = 2
+    from workers.toolchains.cuda_launches import PlainLaunch
+
+#: How many inferences of one stream are under way or waiting: the next is enqueued before the last has ended, so that
+#: the device never waits for the host. As trtexec has it ("double buffered").
+_DEPTH = 2
+#: How much larger than the L2 cache what is written to empty it is.
+_FLUSH_FACTOR = 2
 
 
-class GraphCaptureError(Exception):
-    """The launch can not be captured; it can still be made plainly."""
+class Flush:
+    """Empties the L2 cache of the device by writing to twice as many bytes."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self._words = max(_FLUSH_FACTOR * gpu.l2_bytes // 4, 1)
+        self._buffer = DeviceBuffer(gpu, 4 * self._words)
+
+    def enqueue(self, gpu: Gpu) -> None:
+        """Before whatever follows on the stream."""
+        gpu.drv.memset_d32_async(self._buffer.address, 0, self._words, gpu.stream)
+
+    def close(self) -> None:
+        """Gives the memory back."""
+        self._buffer.close()
 
 
-class PlainSession:
-    """Launches through TensorRT each time."""
+class SerialSession:
+    """One inference with its transfers; the host waits for it before it starts the next.
 
-    is_graph = False
+    Args:
+        launch: what is timed; closed with the session.
+        is_blocking: whether the host sleeps while it waits; else it asks again and again.
+        flush: what empties the L2 cache before each iteration; none to leave it as it is.
+    """
+
     has_transfers = True
 
-    def __init__(self, executor: Executor, binding: Binding) -> None:
-        self._executor = executor
-        self._binding: Binding | None = binding
-        self._gpu = executor.gpu
-        with cuda_errors(self._gpu.drv, "preparing to time the engine"):
-            self._events = [self._gpu.drv.Event() for _ in range(4)]
+    def __init__(self, launch: PlainLaunch, *, is_blocking: bool = False, flush: Flush | None = None) -> None:
+        self.is_graph = launch.is_graph
+        self.method = Method(graph=launch.is_graph, flushed=flush is not None)
+        self._launch = launch
+        self._flush = flush
+        self._gpu = launch.gpu
+        self._events = new_events(self._gpu, 4, is_blocking=is_blocking)
 
     def iterate(self) -> IterationTimes:
         """Copies the inputs in, runs once, copies the outputs out, and waits; each part timed."""
-        binding, stream = self._ready(), self._gpu.stream
+        self._launch.make_ready()
         with cuda_errors(self._gpu.drv, "timing the engine"):
-            start, copied, computed, end = self._events
-            start.record(stream)
-            binding.copy_in()
-            copied.record(stream)
-            self._launch()
-            computed.record(stream)
-            binding.copy_out()
-            end.record(stream)
-            end.synchronize()
-            return IterationTimes(
-                start.time_till(copied), copied.time_till(computed), computed.time_till(end)
-            )
+            enqueue_timed(self._launch, self._events, self._flush)
+            return times_of(self._events)
 
     def burst(self, count: int) -> float:
         """Runs `count` times back to back without transfers; the host's seconds from first to last."""
-        self._ready()
+        self._launch.make_ready()
         with cuda_errors(self._gpu.drv, "timing the engine"):
             self._gpu.stream.synchronize()
             began = time.perf_counter()
             for _ in range(count):
-                self._launch()
+                self._launch.launch()
             self._gpu.stream.synchronize()
             return time.perf_counter() - began
 
     def close(self) -> None:
         """Gives the buffers back."""
-        if self._binding is None:
-            return
         with cleanup():
             self._gpu.stream.synchronize()
         self._events.clear()
-        self._binding.close()
-        self._binding = None
-
-    def _ready(self) -> Binding:
-        """The inputs, in place; so that a timed part never has to put them there."""
-        binding = self._in_place()
-        self._executor.use(binding)
-        return binding
-
-    def _in_place(self) -> Binding:
-        if self._binding is None:
-            raise ValueError("the session is closed")
-        return self._binding
-
-    def _launch(self) -> None:
-        self._executor.launch(self._in_place())
+        self._launch.close()
 
 
-class GraphSession(PlainSession):
-    """Replays a CUDA graph, captured through cuda-bindings, since PyCUDA has no graphs.
+class PipelinedSession:
+    """Inferences on one stream or several, the next one enqueued before the last has ended, as trtexec does.
 
-    Raises:
-        GraphCaptureError: cuda-bindings are missing, or the launch can not be captured.
+    Args:
+        launches: one for each stream; closed with the session.
+        transfers: whether inputs are copied in and outputs out.
+        is_blocking: whether the host sleeps while it waits.
+        flush: what empties the L2 cache before each iteration; of one stream only.
     """
 
-    is_graph = True
+    def __init__(
+        self,
+        launches: Sequence[PlainLaunch],
+        *,
+        transfers: bool,
+        is_blocking: bool = False,
+        flush: Flush | None = None,
+    ) -> None:
+        self.is_graph = launches[0].is_graph
+        self.has_transfers = transfers
+        self.method = Method(self.is_graph, transfers, len(launches), flush is not None)
+        self._launches = list(launches)
+        self._flush = flush
+        self._drv = launches[0].gpu.drv
+        # All streams once, then all once more: the one that is waited for is the one that was begun first.
+        self._slots = [
+            (launch, new_events(launch.gpu, 4 if transfers else 2, is_blocking=is_blocking))
+            for _ in range(_DEPTH)
+            for launch in self._launches
+        ]
 
-    def __init__(self, executor: Executor, binding: Binding) -> None:
-        super().__init__(executor, binding)
-        self._graph_exec: Any = None
-        self._captured_in = -1
-        self._cudart = _cuda_runtime()
-        self._capture()
+    def iterate(self) -> IterationTimes:
+        """One inference alone."""
+        return IterationTimes(*self.iterate_many(1)[0])
+
+    def iterate_many(self, count: int) -> NDArray[np.float64]:
+        """That many inferences, as many under way at once as the streams take."""
+        times = np.zeros((count, 3))
+        self._make_ready()
+        with cuda_errors(self._drv, "timing the engine"):
+            for number in range(count + len(self._slots)):
+                launch, events = self._slots[number % len(self._slots)]
+                before = number - len(self._slots)
+                if 0 <= before < count:
+                    times[before] = times_of(events)
+                if number < count:
+                    enqueue_timed(launch, events, self._flush)
+        return times
+
+    def burst(self, count: int) -> float:
+        """That many inferences, with their transfers if it has them; the host's seconds from first to last."""
+        self._make_ready()
+        with cuda_errors(self._drv, "timing the engine"):
+            self._synchronize()
+            began = time.perf_counter()
+            for number in range(count):
+                launch = self._launches[number % len(self._launches)]
+                if self.has_transfers:
+                    launch.binding.copy_in()
+                launch.launch()
+                if self.has_transfers:
+                    launch.binding.copy_out()
+            self._synchronize()
+            return time.perf_counter() - began
 
     def close(self) -> None:
-        """Gives the graph and the buffers back."""
-        if self._binding is not None:
-            with cleanup():
-                self._gpu.stream.synchronize()
-            self._drop_graph()
-        super().close()
+        """Gives the buffers back."""
+        with cleanup():
+            self._synchronize()
+        self._slots.clear()
+        for launch in self._launches:
+            launch.close()
 
-    def _ready(self) -> Binding:
-        binding = super()._ready()
-        if self._captured_in != self._executor.generation:
-            # Other inputs were in place since: the graph's addresses and shapes hold no longer.
-            self._drop_graph()
-            try:
-                self._capture()
-            except GraphCaptureError as error:
-                raise BuildError(f"the CUDA graph could not be captured again: {error}") from error
-        return binding
+    def _make_ready(self) -> None:
+        for launch in self._launches:
+            launch.make_ready()
 
-    def _launch(self) -> None:
-        (status,) = self._cudart.cudaGraphLaunch(self._graph_exec, self._gpu.stream.handle)
-        if int(status):
-            raise BuildError(f"timing the engine: its CUDA graph does not launch: {status}")
-
-    def _capture(self) -> None:
-        cudart, handle, executor = self._cudart, self._gpu.stream.handle, self._executor
-        binding = self._in_place()
-        for _ in range(_WARM_LAUNCHES):
-            executor.launch(binding)
-        self._gpu.synchronize()
-        capturable = getattr(executor.context, "is_stream_capturable", None)  # TensorRT-RTX's
-        if capturable is not None and not capturable(handle):
-            raise GraphCaptureError("the engine says that its stream can not be captured")
-        executor.log.forget()
-        # ThreadLocal: calls of other threads, such as NVML's or a heartbeat's, do not disturb it.
-        _check(
-            cudart.cudaStreamBeginCapture(
-                handle, cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-            )
-        )
-        launched = executor.context.execute_async_v3(handle)
-        status, graph = cudart.cudaStreamEndCapture(handle)
-        if not launched or int(status):
-            cudart.cudaGetLastError()  # forgets the error, which is not a lasting one
-            executor.forget()
-            raise GraphCaptureError(executor.log.quoted_errors() or str(status))
-        try:
-            self._graph_exec = _check(cudart.cudaGraphInstantiate(graph, 0))
-        finally:
-            cudart.cudaGraphDestroy(graph)
-        _check(cudart.cudaGraphUpload(self._graph_exec, handle))
-        self._gpu.synchronize()
-        self._captured_in = executor.generation
-
-    def _drop_graph(self) -> None:
-        if self._graph_exec is not None:
-            self._cudart.cudaGraphExecDestroy(self._graph_exec)
-            self._graph_exec = None
+    def _synchronize(self) -> None:
+        for launch in self._launches:
+            launch.gpu.stream.synchronize()
 
 
-def open_sessions(executor: Executor, binding: Binding) -> list[TimedSession]:
-    """The ways to time the inputs that are in place: plain, and as a graph where it can be."""
-    sessions: list[TimedSession] = [PlainSession(executor, binding)]
-    if binding.has_data_dependent_outputs:
-        # TensorRT waits for the device in the midst of such a launch, which no graph can hold.
-        _say("no CUDA graph: the shape of an output depends on the data")
-        return sessions
-    try:
-        sessions.append(GraphSession(executor, binding.share()))
-    except BaseException as error:
-        binding.close()  # the share that the graph would have held
-        if not isinstance(error, GraphCaptureError):
-            raise
-        _say(f"no CUDA graph, only plain launches: {error}")
-    return sessions
+def new_events(gpu: Gpu, count: int, *, is_blocking: bool) -> List[Any]:
+    """Events that keep the time."""
+    with cuda_errors(gpu.drv, "preparing to time the engine"):
+        flags = gpu.drv.event_flags.BLOCKING_SYNC if is_blocking else 0
+        return [gpu.drv.Event(flags) for _ in range(count)]
 
 
-def _cuda_runtime() -> Any:
-    try:
-        from cuda.bindings import runtime
-    except ImportError as error:
-        raise GraphCaptureError(f"cuda-bindings are not installed beside TensorRT ({error})") from error
-    return runtime
+def enqueue_timed(launch: PlainLaunch, events: Sequence[Any], flush: Flush | None) -> None:
+    """One inference between events: two around the launch, or four with those around the copies."""
+    gpu, binding = launch.gpu, launch.binding
+    if flush is not None:
+        flush.enqueue(gpu)
+    if len(events) == 2:
+        events[0].record(gpu.stream)
+        launch.launch()
+        events[1].record(gpu.stream)
+        return
+    events[0].record(gpu.stream)
+    binding.copy_in()
+    events[1].record(gpu.stream)
+    launch.launch()
+    events[2].record(gpu.stream)
+    binding.copy_out()
+    events[3].record(gpu.stream)
 
 
-def _check(answer: Any) -> Any:
-    """What a call of cuda-bindings gives back beside its status."""
-    status, *rest = answer
-    if int(status):
-        raise GraphCaptureError(str(status))
-    return rest[0] if rest else None
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"[CUDA] [I] {text}\n")
+def times_of(events: Sequence[Any]) -> IterationTimes:
+    """Waits for the last event; the times between them."""
+    events[-1].synchronize()
+    spans = [before.time_till(after) for before, after in pairwise(events)]
+    return IterationTimes(*spans) if len(spans) > 1 else IterationTimes(0.0, spans[0], 0.0)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _DTYPES = {"float": "float32", "double": "float64"}
 #: Kernels and memory are chosen in the first runs with a shape.
 _FIRST_RUNS = 3
+#: How many runs are under way or waiting, as in `cuda_sessions`, so that the device does not wait for the host.
+_DEPTH = 2
 
 
 def numpys_name(text: str) -> str:
@@ -63,7 +65,7 @@ class _InPlace:
     """A session with inputs and outputs bound in the GPU's memory."""
 
     is_graph = False
-    has_transfers = True
+    has_transfers = False
     method = Method(transfers=False)
 
     def __init__(
@@ -71,7 +73,10 @@ class _InPlace:
     ) -> None:
         self._session = session
         self._stream = stream
-        self._is_blocking = is_blocking
+        self._slots = [
+            (stream.event(is_blocking=is_blocking), stream.event(is_blocking=is_blocking))
+            for _ in range(_DEPTH)
+        ]
         # The events say when it is done; waiting in the run itself would be in their time.
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
@@ -99,18 +104,18 @@ class _InPlace:
         return IterationTimes(*self.iterate_many(1)[0])
 
     def iterate_many(self, count: int) -> NDArray[np.float64]:
-        """Runs one after another, the host as far ahead as it gets."""
-        events = [[self._stream.event(is_blocking=self._is_blocking) for _ in range(2)] for _ in range(count)]
-        for begin, end in events:
-            begin.record()
-            self._run()
-            end.record()
-        events[-1][1].synchronize()
-        found = np.asarray([(0.0, begin.ms_till(end), 0.0) for begin, end in events])
-        for pair in events:
-            for event in pair:
-                event.close()
-        return found
+        """Runs one after another, the next one launched before the last has ended."""
+        times = np.zeros((count, 3))
+        for number in range(count + _DEPTH):
+            begin, end = self._slots[number % _DEPTH]
+            if number >= _DEPTH and number - _DEPTH < count:
+                end.synchronize()
+                times[number - _DEPTH, 1] = begin.ms_till(end)
+            if number < count:
+                begin.record()
+                self._run()
+                end.record()
+        return times
 
     def burst(self, count: int) -> float:
         """Runs back to back, by the host's clock, until the last one is done."""
@@ -124,8 +129,10 @@ class _InPlace:
     def close(self) -> None:
         """Gives the buffers back."""
         self._stream.synchronize()
+        for event in (event for slot in self._slots for event in slot):
+            event.close()
         self._binding = None
-        self._fed, self._made = {}, {}
+        self._slots, self._fed, self._made = [], {}, {}
 
     def _run(self) -> None:
         self._session.run_with_iobinding(self._binding, self._options)
@@ -134,6 +141,7 @@ class _InPlace:
 class _WithTransfers(_InPlace):
     """The same with copies from and to pinned memory of the host around each run; inputs are taken in turns."""
 
+    has_transfers = True
     method = Method()
 
     def __init__(

@@ -121,7 +121,9 @@ def sessions_by(
     """
     streams = sorted({method.streams for method in methods})
     if all(replace(method, streams=1) != Method() for method in methods):
-        sys.stderr.write("[onnxruntime] [I] on a CPU there are no graphs, transfers or flushes: plain calls\n")
+        sys.stderr.write(
+            "[onnxruntime] [I] on a CPU there are no graphs, transfers or flushes: plain calls\n"
+        )
     for count in streams:
         timed: TimedSession = (
             ConcurrentRuns(session, inputs, count) if count > 1 else TimedRun(session, inputs)

@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Iterator,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Protocol,
-    Sequence,
-    runtime_checkable,
-)
-
-from farm.domain.methods import Method
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Optional, Protocol, Sequence, runtime_checkable
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from farm.domain.layer_times import LayerEvent
@@ -177,31 +164,6 @@ class TimedSession(Protocol):
         """Gives the buffers back."""
 
 
-@runtime_checkable
-class IteratesMany(Protocol):
-    """What a session can do that keeps the device busy from one iteration to the next; the others leave it out."""
-
-    def iterate_many(self, count: int) -> NDArray[np.float64]:
-        """Runs `count` inferences, the next one under way before the last one is waited for.
-
-        Returns:
-            h2d, compute and d2h of each in milliseconds, shape `(count, 3)`.
-        """
-
-
-@runtime_checkable
-class HasMethod(Protocol):
-    """What a session has that is timed in another way than plainly or as a CUDA graph, with transfers."""
-
-    #: How it is timed, whatever was asked for.
-    method: Method
-
-
-def method_of(session: TimedSession) -> Method:
-    """How a session is timed."""
-    return session.method if isinstance(session, HasMethod) else Method(graph=session.is_graph)
-
-
 class LoadedEngine(Protocol):
     """An engine, live on the one device that the process sees."""
 
@@ -220,29 +182,6 @@ class LoadedEngine(Protocol):
 
     def close(self) -> None:
         """Gives everything back, in the order that the libraries want."""
-
-
-@runtime_checkable
-class TimesByMethod(Protocol):
-    """What a loaded engine can do that can be timed in more ways than `timed_sessions` has; the others leave it out."""
-
-    def sessions_by(
-        self,
-        inputs: Sequence[Mapping[str, NDArray[Any]]],
-        methods: Sequence[Method],
-        *,
-        is_blocking: bool = False,
-    ) -> Iterator[TimedSession]:
-        """A session for each method, opened when it is asked for; the last one is closed by then.
-
-        A method that can not be here gives way to the nearest that can, unless that is among the others: each
-        session tells its own.
-
-        Args:
-            inputs: inputs of one shape, to be taken in turns where that can be done outside of what is timed.
-            methods: the ways.
-            is_blocking: whether the host sleeps while it waits for the device.
-        """
 
 
 @runtime_checkable

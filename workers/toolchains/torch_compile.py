@@ -74,9 +74,9 @@ class TorchCompileToolchain:
         live = LoadedTorch(torch, file, recipe, self._release.device, _compiler(torch, recipe))
         live.settle()
         try:
-            live.run(live.call(live.on_device(opt_inputs(torch, build, file.inputs))))
+            live.run(live.on_device(opt_inputs(torch, build, file.inputs)))
         except BuildError as error:
-            raise _explained(error) from error
+            raise explained(error) from error
         # Read anew: compiling has put the weights on the device, and in the memory format that was asked for.
         fresh = read_torch_file(torch, source_of(build), self._release.device)
         write_engine(torch, fresh, recipe, build.engine_path, _compiled_code(torch))
@@ -120,12 +120,12 @@ def _compiled_code(torch: Any) -> str:
     return base64.b64encode(found[0]).decode() if found else ""
 
 
-def _explained(error: BuildError) -> BuildError:
+def explained(error: BuildError) -> BuildError:
     """With what to do about a host that has no compiler."""
     lacks = any(
         words in error.message for words in ("InvalidCxxCompiler", "C++ compiler", "C compiler", "g++")
     )
-    if not lacks or not isinstance(error, BuildError):
+    if not lacks:
         return error
     return BuildError(
         f"torch.compile needs a C++ compiler on the host: {error.message}",

@@ -145,8 +145,7 @@ class _Flat:
 
             def forward(self, *tensors: Any) -> Any:
                 """All tensors of the outputs, in order."""
-                call = live.call(list(tensors))
-                return tuple(live.leaves(self.inner(*call.arguments, **call.keywords)))
+                return tuple(live.leaves(self.inner(*tensors)))
 
         self.module = Flat()
         # What was exported has no other mode, and refuses to be told.

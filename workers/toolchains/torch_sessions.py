@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Protocol, Sequence
 
 import numpy as np
 
@@ -15,16 +15,38 @@ from workers.toolchains.toolchain import IterationTimes, TimedSession
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from workers.toolchains.torch_engine import Call, LoadedTorch
-
     Inputs = Sequence[Mapping[str, NDArray[Any]]]
 
 #: TorchScript optimizes itself in the first runs with a shape, and torch.compile compiles in the first one.
 _FIRST_RUNS = 3
+#: How many runs are under way or waiting, as in `cuda_sessions`, so that the device does not wait for the host.
+_DEPTH = 2
+
+
+class TorchModel(Protocol):
+    """A model, live on a device, as far as it takes to time it."""
+
+    #: `cuda` or `cpu`.
+    device: str
+
+    def settle(self) -> None:
+        """Sets what holds for the whole process."""
+
+    def on_host(self, inputs: Mapping[str, NDArray[Any]]) -> list[Any]:
+        """The inputs as tensors in the host's memory, in the model's order."""
+
+    def on_device(self, tensors: list[Any]) -> list[Any]:
+        """Copies where the model is."""
+
+    def run(self, tensors: Sequence[Any]) -> Any:
+        """What the model gives; does not wait for a GPU."""
+
+    def leaves(self, results: Any) -> list[Any]:
+        """The tensors of what the model gave, in order."""
 
 
 def sessions_by(
-    torch: Any, engine: LoadedTorch, inputs: Inputs, methods: Sequence[Method], *, is_blocking: bool = False
+    torch: Any, engine: TorchModel, inputs: Inputs, methods: Sequence[Method], *, is_blocking: bool = False
 ) -> Iterator[TimedSession]:
     """Plain launches, with and without transfers, one at a time: what PyTorch does by itself.
 
@@ -50,7 +72,7 @@ def sessions_by(
 
 
 def session_by(
-    torch: Any, engine: LoadedTorch, inputs: Inputs, method: Method, *, is_blocking: bool = False
+    torch: Any, engine: TorchModel, inputs: Inputs, method: Method, *, is_blocking: bool = False
 ) -> TimedSession:
     """One way to time a model: on a CPU always the same."""
     if engine.device == "cpu":
@@ -61,18 +83,17 @@ def session_by(
 
 
 class _Calls:
-    """The calls that are taken in turns, each run before anything is timed."""
+    """The calls that are taken in turns; the model has run with their shapes before anything is timed."""
 
-    def __init__(self, engine: LoadedTorch, inputs: Inputs) -> None:
+    def __init__(self, engine: TorchModel, inputs: Inputs) -> None:
         engine.settle()
         self._engine = engine
-        self._calls = [engine.call(engine.on_device(engine.on_host(arrays))) for arrays in inputs]
+        self._calls = [engine.on_device(engine.on_host(arrays)) for arrays in inputs]
         for _ in range(_FIRST_RUNS):
-            for call in self._calls:
-                self.last = engine.run(call)
+            self.last = engine.run(self._calls[0])
         self._turn = 0
 
-    def next(self) -> Call:
+    def next(self) -> list[Any]:
         """The next one."""
         self._turn = (self._turn + 1) % len(self._calls)
         return self._calls[self._turn]
@@ -93,7 +114,7 @@ class _OnCpu:
     has_transfers = False
     method = Method()
 
-    def __init__(self, engine: LoadedTorch, inputs: Inputs) -> None:
+    def __init__(self, engine: TorchModel, inputs: Inputs) -> None:
         self._engine = engine
         self._calls = _Calls(engine, inputs)
 
@@ -120,13 +141,14 @@ class _InPlace:
     """A model on a GPU with its inputs there: only the launches are between the events of PyTorch's own stream."""
 
     is_graph = False
-    has_transfers = True
+    has_transfers = False
     method = Method(transfers=False)
 
-    def __init__(self, torch: Any, engine: LoadedTorch, inputs: Inputs, *, is_blocking: bool) -> None:
+    def __init__(self, torch: Any, engine: TorchModel, inputs: Inputs, *, is_blocking: bool) -> None:
         self._torch = torch
         self._calls = _Calls(engine, inputs)
         self._is_blocking = is_blocking
+        self._slots = [(self._event(), self._event()) for _ in range(_DEPTH)]
         torch.cuda.synchronize()
 
     def iterate(self) -> IterationTimes:
@@ -134,14 +156,18 @@ class _InPlace:
         return IterationTimes(*self.iterate_many(1)[0])
 
     def iterate_many(self, count: int) -> NDArray[np.float64]:
-        """Runs one after another, the host as far ahead as it gets."""
-        events = [(self._event(), self._event()) for _ in range(count)]
-        for begin, end in events:
-            begin.record()
-            self._calls.run()
-            end.record()
-        self._torch.cuda.synchronize()
-        return np.asarray([(0.0, begin.elapsed_time(end), 0.0) for begin, end in events])
+        """Runs one after another, the next one launched before the last has ended."""
+        times = np.zeros((count, 3))
+        for number in range(count + _DEPTH):
+            begin, end = self._slots[number % _DEPTH]
+            if number >= _DEPTH and number - _DEPTH < count:
+                end.synchronize()
+                times[number - _DEPTH, 1] = begin.elapsed_time(end)
+            if number < count:
+                begin.record()
+                self._calls.run()
+                end.record()
+        return times
 
     def burst(self, count: int) -> float:
         """Runs back to back, by the host's clock, until the last one is done."""
@@ -163,14 +189,14 @@ class _InPlace:
 class _WithTransfers(_InPlace):
     """The same with inputs and outputs in pinned memory of the host, which are copied around each run."""
 
+    has_transfers = True
     method = Method()
 
-    def __init__(self, torch: Any, engine: LoadedTorch, inputs: Inputs, *, is_blocking: bool) -> None:
+    def __init__(self, torch: Any, engine: TorchModel, inputs: Inputs, *, is_blocking: bool) -> None:
         # One place on the device, and inputs on the host that are taken in turns.
         super().__init__(torch, engine, inputs[:1], is_blocking=is_blocking)
         self._engine = engine
         self._there = engine.on_device(engine.on_host(inputs[0]))
-        self._call: Any = engine.call(self._there)
         self._sources = [
             # In the memory format of the device's copy, so that a transfer moves bytes and nothing else.
             [torch.empty_like(there, device="cpu", pin_memory=True).copy_(tensor)
@@ -191,7 +217,7 @@ class _WithTransfers(_InPlace):
         for there, here in zip(self._there, self._sources[self._next]):
             there.copy_(here, non_blocking=True)
         fed.record()
-        results = self._engine.run(self._call)
+        results = self._engine.run(self._there)
         done.record()
         for here, leaf in zip(self._results, self._engine.leaves(results)):
             here.copy_(leaf, non_blocking=True)
@@ -206,4 +232,4 @@ class _WithTransfers(_InPlace):
     def close(self) -> None:
         """Gives the buffers back."""
         super().close()
-        self._call, self._there, self._sources, self._results = None, [], [], []
+        self._there, self._sources, self._results = [], [], []

@@ -64,9 +64,9 @@ def test_another_batch_than_the_stored_one_is_profiled_anew(two_engines: FarmCom
 
 
 def test_a_benchmark_that_profiled_counts_as_any_other(two_engines: FarmCommand) -> None:
-    before = len(two_engines.json("history", "dense"))
+    before = len(two_engines.json("history", "dense", "--tainted"))
     two_engines.run("profile", "2", "--batch", "4", "--local")
-    assert len(two_engines.json("history", "dense")) == before + 1
+    assert len(two_engines.json("history", "dense", "--tainted")) == before + 1
 
 
 def test_nsight_systems_is_refused_where_it_is_not_installed(two_engines: FarmCommand) -> None:

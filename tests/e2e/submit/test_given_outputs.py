@@ -26,7 +26,9 @@ def computed(model: Path) -> Any:
 def submitted(farm: FarmCommand, model: Path, outputs: Any, code: int = 0) -> Any:
     np.savez(farm.folder / "given.npz", x=X, **{"outputs/scores": outputs})
     words = ("submit", model, "--gpu", "cpu", "--batch", 2, "--inputs", farm.folder / "given.npz")
-    return farm.json(*words, "--warmup-ms", 1, "--duration-ms", 20, "--interval-percent", 100, "--local", code=code)
+    return farm.json(
+        *words, "--warmup-ms", 1, "--duration-ms", 20, "--interval-percent", 100, "--local", code=code
+    )
 
 
 @pytest.mark.slow
@@ -61,4 +63,13 @@ def test_outputs_that_do_not_fit_the_model_are_refused_before_anything_is_queued
     np.savez(farm.folder / "given.npz", x=X, **outputs)
     words = ("submit", dynamic, "--gpu", "cpu", "--batch", 2, "--inputs", farm.folder / "given.npz")
     assert said in farm.refused(*words, code=2)
+    assert not farm.has_anything()
+
+
+def test_given_outputs_and_a_reference_that_is_to_be_computed_do_not_go_together(
+    farm: FarmCommand, dynamic: Path
+) -> None:
+    np.savez(farm.folder / "given.npz", x=X, **{"outputs/scores": computed(dynamic)})
+    words = ("submit", dynamic, "--gpu", "cpu", "--batch", 2, "--inputs", farm.folder / "given.npz")
+    assert "has outputs to compare with" in farm.refused(*words, "--reference", "fp64", code=2)
     assert not farm.has_anything()

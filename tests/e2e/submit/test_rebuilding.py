@@ -25,7 +25,9 @@ def test_a_rebuild_takes_the_place_of_the_filed_engine(busy_farm: FarmCommand, d
     (engine,) = [one for one in busy_farm.json("engines") if one["id"] == first["engine"]]
     assert engine["job"] == second["job"] != first["job"]
     assert engine["rebuild"]["by"] == "tester"
-    figures = [one for one in busy_farm.json("history", "dense") if one["engine"] == first["engine"]]
+    # A busy host taints what is measured on its CPU.
+    told = busy_farm.json("history", "dense", "--tainted")
+    figures = [one for one in told if one["engine"] == first["engine"]]
     assert len(figures) == 2, "the old engine's runs stay"
 
 

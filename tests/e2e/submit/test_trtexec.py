@@ -64,10 +64,10 @@ def test_formats_find_the_names_of_the_model(farm: FarmCommand, dynamic: Path) -
 def test_all_that_stands_against_a_line_is_said_at_once_and_nothing_is_queued(
     farm: FarmCommand, dynamic: Path
 ) -> None:
-    line = f"--onnx={dynamic} {SHAPES} --infStreams=4 --layerPrecisions=a:fp16 --fp61"
+    line = f"--onnx={dynamic} {SHAPES} --sleepTime=4 --layerPrecisions=a:fp16 --fp61"
     said = farm.refused("submit", "--gpu", "sm89", "--trtexec", line, code=2)
     assert "3 flag(s) of the trtexec line can not be taken" in said
-    for name in ("--infStreams=4", "--layerPrecisions", "--fp61"):
+    for name in ("--sleepTime=4", "--layerPrecisions", "--fp61"):
         assert name in said
     assert not farm.has_anything()
 

@@ -14,15 +14,18 @@ __all__ = ["CHECKS"]
 # In the order in which they run.
 for _name in (
     "inference",
+    "methods",
     "caches",
     "tensors",
     "refusals",
     "memory",
     "calibration",
     "layers",
+    "layerwise",
     "kept_layers",
     "refit",
     "rebuilds",
+    "comparisons",
     "options",
     "network_api",
     "profiles",

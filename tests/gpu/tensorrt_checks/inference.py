@@ -126,7 +126,7 @@ def timing(scratch: Path) -> Any:
                     compute = statistics.median(t.compute_ms for t in times)
                     assert all(min(t) >= 0 for t in times)
                     assert compute > 0
-                    assert worst(session._binding.outputs()["y"], wanted) < 1e-3
+                    assert worst(session._launch.binding.outputs()["y"], wanted) < 1e-3
                     figures[f"batch {batch} {'graph' if session.is_graph else 'plain'}"] = {
                         "h2d_ms": round(statistics.median(t.h2d_ms for t in times), 5),
                         "compute_ms": round(compute, 5),

@@ -91,7 +91,7 @@ def data_dependent_output(scratch: Path) -> Any:
         sessions = live.timed_sessions({"x": np.ones((4, 64), np.float32)})
         assert [session.is_graph for session in sessions] == [False]
         times = [sessions[0].iterate() for _ in range(10)][-1]
-        assert sessions[0]._binding.outputs()["y"].shape == (2, 256)
+        assert sessions[0]._launch.binding.outputs()["y"].shape == (2, 256)
         return {"shapes": found, "times": times._asdict(), "dtype": live.outputs[0].dtype}
 
 

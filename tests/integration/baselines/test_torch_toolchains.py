@@ -16,6 +16,7 @@ from farm.domain.targets import DeviceKind
 from workers.toolchains import load_toolchain
 from workers.toolchains.onnxruntime import open_model
 from workers.toolchains.toolchain import BuildInput
+from workers.toolchains.torch_compile import explained
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,8 +80,12 @@ def test_an_engine_runs_at_other_batches_than_it_was_prepared_at(resnet: Path, t
         assert error_of(engine, resnet, np.resize(IMAGE, (4, 3, 32, 32))) <= TOLERANCES["fp32"]
 
 
+# The compiler itself uses what PyTorch has deprecated.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 @pytest.mark.slow
-def test_torch_compile_compiles_and_its_engine_is_loaded_by_another_process_too(resnet: Path) -> None:
+def test_torch_compile_computes_what_the_model_computes_at_the_shapes_of_the_build_and_at_others(
+    resnet: Path,
+) -> None:
     if shutil.which("g++") is None:
         with pytest.raises(BuildError, match=r"needs a C\+\+ compiler"):
             built("torch-compile", resnet)
@@ -88,6 +93,17 @@ def test_torch_compile_compiles_and_its_engine_is_loaded_by_another_process_too(
     with closing(loaded("torch-compile", resnet, "bf16")) as engine:
         share = error_of(engine, resnet)
         assert 10 * TOLERANCES["fp32"] < share <= TOLERANCES["bf16"]
+        assert error_of(engine, resnet, IMAGE[:1]) <= TOLERANCES["bf16"]
+
+
+def test_a_host_without_a_compiler_is_told_what_to_install() -> None:
+    error = explained(
+        BuildError("the model failed in PyTorch 2.13.0: InvalidCxxCompiler: No working C++ compiler")
+    )
+    assert error.message.startswith("torch.compile needs a C++ compiler on the host: the model failed")
+    assert error.hint.startswith("Install g++ there")
+    other = BuildError("the model failed in PyTorch 2.13.0: Unsupported: data-dependent branching")
+    assert explained(other) is other
 
 
 @pytest.mark.parametrize("toolchain", ["torch", "torchscript"])

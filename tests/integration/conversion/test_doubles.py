@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper, save_model
 from onnx.reference import ReferenceEvaluator
 
 from farm.domain.errors import InvalidSpecError
-from workers.conversion.double_ops import AveragePool, Conv, MaxPool
+from workers.conversion.double_ops import AveragePool, Conv, ConvTranspose, MaxPool
 from workers.conversion.doubles import open_in_doubles
 
 if TYPE_CHECKING:
@@ -142,6 +142,12 @@ def test_what_nothing_here_computes_is_refused_with_both_reasons(tmp_path: Path)
         ("Conv", {"auto_pad": "SAME_UPPER", "strides": [2, 1]}),
         ("Conv", {"auto_pad": "SAME_LOWER", "strides": [2, 1]}),
         ("Conv", {"auto_pad": "VALID"}),
+        ("ConvTranspose", {"strides": [2, 2]}),
+        ("ConvTranspose", {"strides": [3, 2], "pads": [1, 0, 0, 1], "output_padding": [1, 1]}),
+        ("ConvTranspose", {"strides": [2, 1], "dilations": [1, 2], "group": 2}),
+        ("ConvTranspose", {"strides": [2, 2], "auto_pad": "SAME_UPPER"}),
+        ("ConvTranspose", {"strides": [2, 2], "auto_pad": "SAME_LOWER"}),
+        ("ConvTranspose", {"strides": [2, 2], "output_shape": [18, 19]}),
         *(
             (operator, attributes)
             for operator in ("MaxPool", "AveragePool")
@@ -168,12 +174,16 @@ def test_what_nothing_here_computes_is_refused_with_both_reasons(tmp_path: Path)
 )
 def test_convolutions_and_pools_are_onnxruntimes(operator: str, attributes: dict[str, Any]) -> None:
     x = floats(2, 4, 9, 10)
-    weights = (
-        {"w": floats(6, 4 // attributes.get("group", 1), 3, 3), "b": floats(6)} if operator == "Conv" else {}
-    )
+    groups, weights = attributes.get("group", 1), {}
+    if operator == "Conv":
+        weights = {"w": floats(6, 4 // groups, 3, 3), "b": floats(6)}
+    elif operator == "ConvTranspose":
+        weights = {"w": floats(4, 6 // groups, 3, 3), "b": floats(6)}
     model = a_model(
         [helper.make_node(operator, ["x", *weights], ["y"], **attributes)], weights, shape=x.shape
     )
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (found,) = ReferenceEvaluator(model, new_ops=[Conv, AveragePool, MaxPool]).run(None, {"x": x})
+    (found,) = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, AveragePool, MaxPool]).run(
+        None, {"x": x}
+    )
     np.testing.assert_allclose(found, session.run(None, {"x": x})[0], atol=2e-5)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from farm.domain.conditions import DeviceProcess, DeviceSample, HostSample, Watched
 from tests.factories import a_measurement
 from workers.child.requests import AttemptResult
-from workers.condition_watch import GAP_S, HOST_GAP_S, ConditionWatch, judged
+from workers.condition_watch import BUILD_GAP_S, GAP_S, HOST_GAP_S, ConditionWatch, judged
 
 if TYPE_CHECKING:
     from tests.fake_nvml import FakeGpu, FakeNvml
@@ -29,6 +29,15 @@ def a_watched(**changes: object) -> Watched:
 def test_ten_times_a_second_and_more_often_is_looked_at() -> None:
     assert 1 / GAP_S >= 10
     assert 1 / HOST_GAP_S >= 10
+
+
+def test_a_build_is_left_in_peace(nvml: FakeNvml, gpu: FakeGpu) -> None:
+    phase = ["build"]
+    watch = ConditionWatch(gpu.uuid, os.getpid(), lambda: phase[0], nvml=nvml)
+    with watch:
+        assert watch._gap_s() == BUILD_GAP_S
+        phase[0] = "benchmark"
+        assert watch._gap_s() == GAP_S
 
 
 def test_a_watch_has_samples_from_before_a_window_to_after_it(nvml: FakeNvml, gpu: FakeGpu) -> None:

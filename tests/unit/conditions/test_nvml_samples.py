@@ -116,3 +116,10 @@ def test_a_cpu_has_no_nvml() -> None:
     assert not sampler.is_open
     assert sampler.sample(1.0) is None
     sampler.close()
+
+
+def test_the_power_is_that_of_this_moment_where_the_driver_tells_it(nvml: FakeNvml, gpu: FakeGpu) -> None:
+    gpu.tells = {"PowerInstant": 610_000, "PowerUsage": 350_500}
+    assert sampled(nvml).power_w == 610
+    gpu.tells = {"PowerUsage": 350_500}
+    assert sampled(nvml).power_w == 350.5

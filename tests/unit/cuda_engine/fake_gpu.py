@@ -36,6 +36,11 @@ class FakeDriver(ModuleType):
         self.contexts = 0
         self.limit = 1 << 30
         self.sizes: dict[int, int] = {}
+        #: What was enqueued, in its order: `event`, `in`, `out`, `run`, `flush`.
+        self.done: list[str] = []
+        self.event_kinds: set[int] = set()
+        #: What was copied in, by its first element.
+        self.copied: list[float] = []
         driver = self
 
         class Allocation:
@@ -62,7 +67,12 @@ class FakeDriver(ModuleType):
                 driver.contexts -= 1
 
         class Event:
-            def record(self, stream: Any) -> None: ...
+            def __init__(self, flags: int = 0) -> None:
+                driver.event_kinds.add(flags)
+
+            def record(self, stream: Any) -> None:
+                driver.done.append("event")
+
             def synchronize(self) -> None: ...
             def time_till(self, other: Any) -> float:
                 return 0.5
@@ -83,14 +93,34 @@ class FakeDriver(ModuleType):
 
         self.init = lambda: None
         self.Device = lambda index: SimpleNamespace(
-            retain_primary_context=Context, name=lambda: "Fake", compute_capability=lambda: (9, 0)
+            retain_primary_context=Context,
+            name=lambda: "Fake",
+            compute_capability=lambda: (9, 0),
+            get_attribute=lambda name: {"L2": 1 << 10}[name],
         )
+        self.device_attribute = SimpleNamespace(L2_CACHE_SIZE="L2")
+        self.event_flags = SimpleNamespace(BLOCKING_SYNC=1)
+        self.mem_get_info = lambda: (driver.limit - sum(driver.sizes.values()), driver.limit)
         self.Stream = lambda: SimpleNamespace(handle=7, synchronize=lambda: None)
         self.Event = Event
         self.mem_alloc = Allocation
         self.pagelocked_empty = pagelocked_empty
-        self.memcpy_htod_async = lambda to, array, stream: ctypes.memmove(to, array.ctypes.data, array.nbytes)
-        self.memcpy_dtoh_async = lambda array, at, stream: ctypes.memmove(array.ctypes.data, at, array.nbytes)
+
+        def copy_in(to: int, array: Any, stream: Any) -> None:
+            driver.done.append("in")
+            driver.copied.append(float(array.view(np.float32).flat[0]) if array.nbytes % 4 == 0 else 0.0)
+            ctypes.memmove(to, array.ctypes.data, array.nbytes)
+
+        def copy_out(array: Any, at: int, stream: Any) -> None:
+            driver.done.append("out")
+            ctypes.memmove(array.ctypes.data, at, array.nbytes)
+
+        def set_words(at: int, value: int, count: int, stream: Any) -> None:
+            driver.done.append("flush")
+            assert driver.sizes[at] == 4 * count
+            ctypes.memset(at, value, 4 * count)
+
+        self.memcpy_htod_async, self.memcpy_dtoh_async, self.memset_d32_async = copy_in, copy_out, set_words
 
 
 class FakeContext:
@@ -136,6 +166,7 @@ class FakeContext:
         return 4 * 2 * self.rows if self.knows_most else -1
 
     def execute_async_v3(self, handle: int) -> bool:
+        sys.modules["pycuda.driver"].done.append("run")
         count = self.rows * 2
         x = np.frombuffer((ctypes.c_float * count).from_address(self.addresses["x"]), np.float32)
         y = np.frombuffer((ctypes.c_float * count).from_address(self.addresses["y"]), np.float32)
@@ -160,7 +191,11 @@ class FakeEngine:
         self.profiles = profiles
         self.num_io_tensors = len(self.names)
         self.num_optimization_profiles = len(profiles)
+        self.with_z = with_z
+        #: The first one that is made.
         self.context = FakeContext(profiles, with_z)
+        self.contexts: list[FakeContext] = []
+        self.most_contexts = 99
 
     def get_tensor_name(self, index: int) -> str:
         return self.names[index]
@@ -184,8 +219,11 @@ class FakeEngine:
         low, high = self.profiles[index]
         return [(low, 2), (low, 2), (high, 2)]
 
-    def create_execution_context(self) -> FakeContext:
-        return self.context
+    def create_execution_context(self) -> FakeContext | None:
+        if len(self.contexts) == self.most_contexts:
+            return None
+        self.contexts.append(FakeContext(self.profiles, self.with_z) if self.contexts else self.context)
+        return self.contexts[-1]
 
 
 class Plain:

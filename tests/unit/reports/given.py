@@ -117,3 +117,23 @@ def a_usual_report(**changes: Any) -> ModelReport:
         calibration=Calibration(a_digest("samples").sha256),
     )
     return a_report(torch, half, int8, wanted=Wanted(with_tainted=True), **changes)
+
+
+def many_lines(count: int) -> ModelReport:
+    """Engines on two devices, whose options have long names."""
+    return a_report(
+        *(
+            an_engine(
+                number,
+                a_run(
+                    number % 60,
+                    *(a_figure(batch, (1 + number / 7) * batch**0.6) for batch in (1, 2, 3, 4, 8, 128)),
+                ),
+                builder_config={"tactic_sources": [f"+SOMETHING_{number}_THAT_IS_LONG_AND_HAS_NO_BLANKS"]},
+                cpu=number % 3 == 0,
+                toolchain=ORT if number % 3 == 0 else None,
+            )
+            for number in range(1, count + 1)
+        ),
+        name=replace(NAME, name="a-model-of-a-name-without-end-" * 8),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from dataclasses import replace
@@ -16,7 +17,7 @@ from cli.report_panels import MOST_LINES, panels_of
 from cli.report_styles import style_of
 from farm.domain.errors import ConflictError
 from tests.factories import an_accuracy, an_output_accuracy
-from tests.unit.reports.given import NAME, ORT, a_figure, a_report, a_run, a_usual_report, an_engine
+from tests.unit.reports.given import NAME, a_figure, a_report, a_run, a_usual_report, an_engine, many_lines
 
 
 class Parsed(HTMLParser):
@@ -36,26 +37,6 @@ class Parsed(HTMLParser):
 
     def named(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
-
-
-def many_lines(count: int) -> object:
-    """Engines on two devices, whose options have long names."""
-    return a_report(
-        *(
-            an_engine(
-                number,
-                a_run(
-                    number % 60,
-                    *(a_figure(batch, (1 + number / 7) * batch**0.6) for batch in (1, 2, 3, 4, 8, 128)),
-                ),
-                builder_config={"tactic_sources": [f"+SOMETHING_{number}_THAT_IS_LONG_AND_HAS_NO_BLANKS"]},
-                cpu=number % 3 == 0,
-                toolchain=ORT if number % 3 == 0 else None,
-            )
-            for number in range(1, count + 1)
-        ),
-        name=replace(NAME, name="a-model-of-a-name-without-end-" * 8),
-    )
 
 
 def test_the_page_is_the_same_for_the_same_data() -> None:
@@ -113,6 +94,14 @@ def test_colours_are_the_pages_own_so_that_they_change_with_it() -> None:
     assert defined.count("--line-6") == 2
 
 
+@pytest.mark.parametrize("lines", [3, 20])
+def test_no_level_of_heading_is_left_out(lines: int) -> None:
+    parsed = Parsed(page([many_lines(lines)]))
+    levels = [int(tag[1]) for tag, _ in parsed.elements if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
 def test_letters_stay_letters() -> None:
     with settings():
         (latency, *_) = charts_of(panels_of(a_usual_report())[0])
@@ -135,10 +124,10 @@ def test_many_lines_are_drawn_in_parts_that_people_can_read() -> None:
     assert [len(panel.report.lines) for panel in panels] == [12, 12, 12, 4, 12, 8]
     assert max(len(panel.report.lines) for panel in panels) <= MOST_LINES
     assert len({panel.slug for panel in panels}) == len({panel.name for panel in panels}) == 6
-    parsed = Parsed(page([report]))  # type: ignore[list-item]
-    assert len(parsed.named("figure")) == 24
+    text = page([report])  # type: ignore[list-item]
+    assert len(Parsed(text).named("figure")) == 24
     # One table has all of them.
-    assert page([report]).count('<th scope="row">cpu: onnxruntime 1.23.2 fp16') == 20 * (6 + 5)  # type: ignore[list-item]
+    assert text.count('<th scope="row">cpu: onnxruntime 1.23.2 fp16') == 20 * (6 + 5)
 
 
 def test_a_few_lines_are_one_chart_whatever_their_devices() -> None:

@@ -47,17 +47,17 @@ def test_the_markdown_of_a_usual_report() -> None:
 def test_what_was_not_measured_is_a_dash_and_no_zero() -> None:
     never = an_engine(9, precision="int8")
     report = a_report(an_engine(1, a_run(1, a_figure(8, 2.0))), never)
-    assert table(report, "latency")[2] == ["tensorrt 8.6.0 int8", "–", "9", "–"]
+    assert table(report, "latency")[2] == ["tensorrt 8.6.0 int8", "–", "–", "–", "–", "9", "–"]
     assert table(report, "speed-up")[2] == ["tensorrt 8.6.0 int8", "–", "9", "–"]
     assert table(report, "accuracy")[2] == ["tensorrt 8.6.0 int8", "–", "–", "–", "–", "9", "–"]
-    assert notes_of(report) == ["tensorrt 8.6.0 int8 was not timed at what is asked for."]
+    assert notes_of(report) == ["Not timed at what is asked for: tensorrt 8.6.0 int8."]
     (row,) = [line for line in document([report])[0]["lines"] if line["engine"] == 9]
     assert (row["figures"], row["accuracy"]) == ([], None)
 
 
 def test_a_report_without_any_figure_has_its_tables_all_the_same() -> None:
     report = a_report(an_engine(1))
-    assert table(report, "latency") == [["", "engine>", "runs>"], ["tensorrt 8.6.0 fp16", "1", "–"]]
+    assert [each.kind for each in tables_of(report, (1000,))] == ["accuracy", "builds", "figures"]
     assert "### Every figure" in markdown([report])
     assert len(csv_text([report]).splitlines()) == 2
 
@@ -70,7 +70,8 @@ def test_an_interval_and_a_percentile_that_nobody_told_are_dashes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("interval", "text"), [((1.99, 2.002), "0.50"), ((1.0, 2.0), "50"), ((2.0, 2.0), "0.00")]
+    ("interval", "text"),
+    [((1.99, 2.002), "0.50"), ((1.0, 2.0), "50"), ((2.0, 2.0), "0.00"), ((0.0, 99.0), "> 999")],
 )
 def test_an_interval_is_its_farther_end_in_percent_of_the_median(
     interval: tuple[float, float], text: str
@@ -142,10 +143,22 @@ def test_what_is_left_out_is_said() -> None:
     run = a_run(1, a_figure(8, 4.0, taints=("drift",)), a_figure(1, 3.0), a_figure(1, 4.0, PLAIN))
     graph = an_engine(1, run)
     plain = an_engine(2, a_run(2, a_figure(8, 4.0, PLAIN)), precision="fp32")
-    assert notes_of(a_report(graph, plain)) == [
+    more = an_engine(3, a_run(3, a_figure(8, 4.0, PLAIN)), precision="int8")
+    report = replace(a_report(graph, plain, more), never_run=(an_engine(4), an_engine(5)))
+    assert notes_of(report) == [
         "Left out because something disturbed them: 1 figure(s). --tainted shows them.",
-        "tensorrt 8.6.0 fp32 was not timed by cuda-graph, but by plain: --method shows that.",
+        "Not timed by cuda-graph, but by plain (--method): tensorrt 8.6.0 fp32; tensorrt 8.6.0 int8.",
+        "Never run so far: engines 4, 5; `farm engines` lists them.",
     ]
+
+
+def test_a_model_of_which_nothing_was_run_has_a_heading_and_says_so() -> None:
+    report = replace(a_report(), never_run=(an_engine(4),))
+    assert markdown([report]) == (
+        "## resnet50@1\n\n- Never run so far: engines 4; `farm engines` lists them.\n"
+    )
+    assert document([report])[0]["never_run"] == [4]
+    assert csv_text([report]) == "\n"
 
 
 def test_the_csv_has_a_row_for_each_figure_of_the_document() -> None:
