@@ -214,5 +214,5 @@ def _tell(path: Path, used: dict[str, object], home: Path) -> None:
     show_line("\nNext:")
     place = shlex.quote(str(home))
     show_line(f"    farm --home {place} engines digits             # the table again, or --json")
-    show_line(f"    farm --home {place} history digits             # every measurement in time")
+    show_line(f"    farm --home {place} history digits --tainted   # every measurement in time")
     show_line("    farm submit YOUR.onnx --batch 1,8,32 --local     # the same with a model of your own")

@@ -59,7 +59,7 @@ def history(
         slugs = slugs_of(transaction)
         wanted = read_filter(transaction, gpu, toolchain, precision)
         begin = begin_of(since, transaction.now()) if since else None
-        entries = transaction.engines.history(name=name.name, since=begin, include_tainted=tainted)
+        entries = transaction.engines.history(name=name.name, since=begin, include_tainted=True)
     found = [
         entry
         for entry in entries
@@ -67,6 +67,9 @@ def history(
         and (batch is None or entry.measurement.batch == batch)
         and ("@" not in model or entry.model_version == name.version)
     ]
+    whole = len(found)
+    if not tainted:
+        found = [entry for entry in found if not Figure(entry.run, entry.measurement).taints]
     if as_json:
         show_json([_as_json(entry, slugs[entry.engine.spec.target.device_type]) for entry in found])
         return
@@ -75,7 +78,14 @@ def history(
     )
     if said:
         show_line(said)
-    show_table(columns, rows, empty=f"No measurement of {name.name} matches.")
+    hidden = whole - len(found)
+    left_out = (
+        f"{hidden} that something disturbed {'is' if hidden == 1 else 'are'} left out: --tainted shows them."
+    )
+    if rows or not hidden:
+        show_table(columns, rows, empty=f"No measurement of {name.name} matches.")
+    if hidden:
+        show_line(left_out if rows else f"No undisturbed measurement of {name.name} matches; {left_out}")
 
 
 def _row(entry: HistoryEntry, slug: str) -> list[Any]:

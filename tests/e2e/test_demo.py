@@ -88,12 +88,12 @@ def test_the_demo_shows_progress(shown: Ended) -> None:
 
 
 def test_the_commands_that_the_demo_proposes_work(shown: Ended, home: FarmCommand) -> None:
-    proposed = re.findall(r"^    farm (--home .+? )(engines|history) (\w+) +#", shown.out, re.MULTILINE)
+    proposed = re.findall(r"^    farm (--home .+? )(engines|history) (\w.+?) +#", shown.out, re.MULTILINE)
     assert [command for _, command, _ in proposed] == ["engines", "history"]
     import shlex
 
-    for place, command, model in proposed:
-        ended = home.run(*shlex.split(place), command, model)
+    for place, command, words in proposed:
+        ended = home.run(*shlex.split(place), command, *words.split())
         assert "cpu-" in ended.out
 
 

@@ -251,6 +251,18 @@ def test_history_and_its_filters(filled_home: FarmCommand) -> None:
         assert filled_home.run("history", "dense", "--since", odd, code=None).code in (0, 2)
 
 
+def test_figures_that_are_left_out_of_history_are_counted(farm: FarmCommand, tmp_path: Path) -> None:
+    path = models.save(models.dense(1), tmp_path / "dense.onnx")
+    # Narrower than anything can be: the figure is filed as unsettled.
+    narrow = ("--interval-percent", "0.000001", "--max-duration-ms", "50", "--duration-ms", "20")
+    farm.run("submit", path, "--gpu", "cpu", "--batch", "1", *narrow, "--local")
+    count = len(farm.json("history", "dense", "--tainted"))
+    said = farm.run("history", "dense").out
+    assert count > 0
+    assert "No undisturbed measurement of dense matches" in said
+    assert re.search(rf"\b{count} that something disturbed (is|are) left out: --tainted shows them", said)
+
+
 def test_fetch_writes_what_was_filed(filled_home: FarmCommand, tmp_path: Path) -> None:
     output = tmp_path / "dense.engine"
     ended = filled_home.run("fetch", "dense", "-o", output)

@@ -45,7 +45,6 @@ class LoadedTorch:
         compiled: Callable[[Any], Any] | None = None,
     ) -> None:
         self._torch = torch
-        self._file = file
         self._recipe = recipe
         self.device = device
         self.inputs = file.inputs

@@ -35,7 +35,7 @@ def test_a_profile_is_made_once_and_shown_at_once_from_then_on(
     trace = tmp_path / "trace.json"
     made = two_engines.run("profile", "2", "--batch", "4", "--local", "--chrome-trace", trace)
     assert re.search(
-        r"^batch 4: \d+\.\d+ ms in \d layers, 50 iterations under ONNX Runtime$", made.out, re.MULTILINE
+        r"^batch 4: \d+\.\d+ ms in \d layers, 100 iterations under ONNX Runtime$", made.out, re.MULTILINE
     )
     assert re.search(r"^\S+ +(MatMul|FusedMatMul|Relu|Gemm|FusedGemm) +\d+\.\d %", made.out, re.MULTILINE)
     assert "The whole engine, without a profiler:" in made.out

@@ -9,6 +9,8 @@ class Clock:
     def __init__(self) -> None:
         self.now = 0.0
         self.done: list[str] = []
+        #: How often a model has set what holds for the whole process.
+        self.settled = 0
 
     def do(self, what: str, takes: float = 0.0) -> None:
         """Something happens on the device."""

@@ -41,7 +41,7 @@ class FakeEngine:
         self.clock = clock
 
     def settle(self) -> None:
-        self.clock.do("settle")
+        self.clock.settled += 1
 
     def on_host(self, inputs: dict[str, Any]) -> list[FakeTensor]:
         return [FakeTensor(self.clock, "host", array) for array in inputs.values()]
@@ -238,6 +238,18 @@ def test_what_is_asked_for_beyond_plain_launches_gives_way_to_them(
     assert "not timed as cuda-graph, cuda-graph-compute" in capsys.readouterr().err
     assert methods_of(kind, Method(graph=True, transfers=False)) == [Method(transfers=False)]
     assert methods_of(kind, Method(streams=4)) == [Method()]
+
+
+@pytest.mark.parametrize("way", ["iterate", "iterate_many", "burst"])
+@pytest.mark.parametrize("method", [Method(), Method(transfers=False)])
+def test_a_precision_is_set_again_before_every_block_since_others_are_timed_in_turns(
+    method: Method, way: str
+) -> None:
+    clock = Clock()
+    with closing(opened("torch", clock, method)) as session:
+        before = clock.settled
+        getattr(session, way)(*([] if way == "iterate" else [1]))
+        assert clock.settled > before
 
 
 def test_onnx_runtimes_buffers_are_given_back() -> None:
