@@ -15,8 +15,8 @@ from farm.bootstrap import check_signer
 from farm.domain.errors import ConflictError, FarmError
 from farm.log_repeats import REPEATS
 from farm.logs import fields
-from workers.attempt import run_next
 from workers.canary import CanaryKeeper
+from workers.claiming import run_next
 from workers.presence import DEVICE_LOST, device_lost, why_gone
 from workers.queues import TASK, CeleryQueue, new_celery_app
 from workers.streak import FailureStreak
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from farm.domain.targets import Target
-    from workers.attempt import Attempted
+    from workers.claiming import Attempted
     from workers.workplace import Workplace
 
 _log = logging.getLogger(__name__)

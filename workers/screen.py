@@ -69,7 +69,8 @@ class Screen:
                 for interpreter in self.interpreters
                 for name, why in interpreter.missing.items()
                 # Nobody misses what engines are only compared with.
-                if name not in {*ONLY_BASELINES, *(description.id.name for description in self.offer.descriptions)}
+                if name
+                not in {*ONLY_BASELINES, *(description.id.name for description in self.offer.descriptions)}
             ],
         }
 

@@ -200,3 +200,13 @@ def test_progress_never_falls_and_stays_below_one_and_a_bit() -> None:
     measure(session, spec(), 4, {}, tell, clock=session.now)
     assert said == sorted(said)
     assert said[-1] == 1.0
+
+
+@pytest.mark.parametrize("compute_ms", [0.02, 0.5, 4.0])
+def test_the_farms_four_methods_take_two_and_a_half_seconds_of_a_steady_device(compute_ms: float) -> None:
+    taken_s = 0.0
+    for number in range(4):
+        session = ScriptedSession(lambda _position: compute_ms)
+        measured(session, BenchmarkSpec(), is_warm=number > 0)
+        taken_s += session.now() + sum(session.bursts) * compute_ms / 1000
+    assert 1.0 < taken_s < 2.5
