@@ -51,6 +51,9 @@ def mark_layers_of(
     """
     if reference is None or not job.request.verification.layerwise:
         return None
+    if job.spec.program:
+        # What runs the PyTorch model has no layers of the ONNX graph.
+        return None
     place.require_onnxruntime("a layer-wise comparison needs the reference of every layer")
     marked = folder / "layerwise"
     marked.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import sys
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from cli.tables import progress_as_json
 from farm.bootstrap import open_farm
 from farm.services.progress import submission_progress
 from farm.settings import read_settings
+from tests.e2e.prepared import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +29,18 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 #: Starting an interpreter and importing SQLAlchemy takes half a second; a loaded machine takes longer.
 PATIENCE_S = 90.0
+
+
+#: Commands that go on, or have children: they are started as users start them.
+_LONG = ("up", "worker", "demo", "sweep", "metrics", "watch", "logs", "tune", "export", "completion")
+
+
+@cache
+def prepared_commands() -> Prepared:
+    """The process that starts short commands of this test process; it ends with it."""
+    prepared = Prepared({**os.environ, "PYTHONPATH": str(ROOT)})
+    atexit.register(prepared.close)
+    return prepared
 
 
 @dataclass(frozen=True)
@@ -162,10 +177,34 @@ class FarmCommand:
 
     def run(self, *words: object, code: int | None = 0, **environment: str) -> Ended:
         """Runs a command to its end, which must be the one expected, and never a stack trace."""
-        ended = self.start(*words, **environment).end()
+        ended = self._prepared(words, environment) or self.start(*words, **environment).end()
         assert "Traceback" not in ended.err, str(ended)
         assert code is None or ended.code == code, f"{' '.join(map(str, words))}: {ended}"
         return ended
+
+    def _prepared(self, words: tuple[object, ...], environment: Mapping[str, str]) -> Ended | None:
+        """How a short command ended, started by a process that has imported it; none for one to be started from nothing."""
+        everything = {**self.environment, **environment}
+        is_short = words and words[0] not in _LONG and "--local" not in words
+        differs = any(
+            everything.get(name) != os.environ.get(name)
+            for name in everything.keys() | os.environ.keys()
+            if name.startswith(("PYTHON", "LANG", "LC_", "LD_")) and name != "PYTHONPATH"
+        )
+        if not is_short or differs or everything.get("PYTHONPATH") != str(ROOT):
+            return None
+        name = f"{len(list(self._output.glob('*.out')))}"
+        out, err = self._output / f"{name}.out", self._output / f"{name}.err"
+        begin, commands = time.monotonic(), prepared_commands()
+        pid = commands.start(list(map(str, words)), self._output.parent, (out, err), everything)
+        while (code := commands.poll(pid, 1.0)) is None:
+            if time.monotonic() - begin > PATIENCE_S:
+                os.kill(pid, signal.SIGKILL)
+                raise AssertionError(
+                    f"{words}: still running after {PATIENCE_S} s:\n{out.read_text()}\n{err.read_text()}"
+                )
+        texts = [path.read_text(errors="replace") for path in (out, err)]
+        return Ended(code, texts[0], texts[1], time.monotonic() - begin)
 
     def refused(self, *words: object, code: int, **environment: str) -> str:
         """The error of a command that must fail: one line that says what, and perhaps one that says what to do."""

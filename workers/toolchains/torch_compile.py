@@ -106,7 +106,10 @@ def _compiler(torch: Any, recipe: Recipe) -> Callable[[Any], Any]:
     def compiled(model: Any) -> Any:
         import torch._dynamo
 
-        torch._dynamo.config.recompile_limit = _MOST_SHAPES
+        limits = torch._dynamo.config
+        # Renamed in 2.6.
+        name = "recompile_limit" if hasattr(limits, "recompile_limit") else "cache_size_limit"
+        setattr(limits, name, _MOST_SHAPES)
         return torch.compile(model, mode=mode, dynamic=is_dynamic, fullgraph=True)
 
     return compiled

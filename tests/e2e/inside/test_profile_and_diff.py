@@ -44,7 +44,7 @@ def test_a_profile_is_made_once_and_shown_at_once_from_then_on(
     assert {event["cat"] for event in document["traceEvents"] if event["ph"] == "X"} == {"iteration", "layer"}
     # No worker runs any more.
     (profile,) = two_engines.json("profile", "2")["profiles"]
-    assert (profile["batch"], profile["iterations"]) == (4, 50)
+    assert (profile["batch"], profile["iterations"]) == (4, 100)
     assert abs(sum(layer["share"] for layer in profile["layers"]) - 1) < 1e-6
 
 
