@@ -97,7 +97,7 @@ def compose_request(place: Workplace, job: Job, model: Model, prepared: Prepared
         chunk_values=chunk_values(model, job, inputs) if inputs else {},
         # The user's own figures come afterwards, from a child of their own.
         thresholds=replace(job.request.verification.thresholds, metrics={}),
-        benchmark=job.request.benchmark if runs_here else None,
+        benchmark=job.request.benchmark.on(job.target.device_type.kind) if runs_here else None,
         timed_calls=timed_calls(model, job) if runs_here else (),
         samples_path=folder / "samples.npz" if runs_here else None,
         profile_path=folder / "profile.json" if runs_here else None,

@@ -5,16 +5,21 @@ References: NVIDIA/TensorRT samples/common/sampleReporting.cpp (percentile, medi
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
 from farm.domain.errors import InvalidSpecError
 from farm.domain.methods import FARM, TRTEXEC_10, Method, methods_of
+from farm.domain.targets import DeviceKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+#: Half of the 95 % interval of a median, in percent of it: what a steady GPU reaches, and what a CPU of a quiet host does.
+_USUAL_GPU_PERCENT, _USUAL_CPU_PERCENT = 0.5, 2.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class BenchmarkSpec:
         streams: how many inferences at once; each is measured.
         flush_l2: whether to empty the L2 cache between iterations.
         precision_percent: how near to the median both ends of its 95 % confidence interval must be; from 100 on any
-            interval will do, and nothing that the samples tell taints the figures.
+            interval will do, and nothing that the samples tell taints the figures. None for what is usual on the device.
         max_duration_ms: how long to count at the most for that; 0 for ten times `duration_ms`.
     """
 
@@ -47,7 +52,7 @@ class BenchmarkSpec:
     method: str = FARM
     streams: tuple[int, ...] = (1,)
     flush_l2: bool = False
-    precision_percent: float = 0.5
+    precision_percent: float | None = None
     max_duration_ms: int = 0
 
     def __post_init__(self) -> None:
@@ -58,7 +63,7 @@ class BenchmarkSpec:
             raise InvalidSpecError(f"a warm-up can not last {self.warmup_ms} ms")
         if self.duration_ms < 1 or self.min_iterations < 1 or self.max_iterations < self.min_iterations:
             raise InvalidSpecError("a benchmark needs a duration and at least one iteration")
-        if not 0 < self.precision_percent <= 100:
+        if not 0 < self.half_width_percent <= 100:
             raise InvalidSpecError(
                 f"an interval can be within 0 to 100 % of the median, not {self.precision_percent:g} %"
             )
@@ -88,7 +93,18 @@ class BenchmarkSpec:
     @property
     def takes_any_interval(self) -> bool:
         """Whether figures count however unsure they are."""
-        return self.precision_percent >= 100
+        return self.half_width_percent >= 100
+
+    @property
+    def half_width_percent(self) -> float:
+        """How wide half of the interval may be, in percent of the median."""
+        return _USUAL_GPU_PERCENT if self.precision_percent is None else self.precision_percent
+
+    def on(self, kind: DeviceKind) -> BenchmarkSpec:
+        """With what is usual on a kind of device where nothing was said: a CPU shares its clocks and caches with a host."""
+        if self.precision_percent is not None or kind is not DeviceKind.CPU:
+            return self
+        return replace(self, precision_percent=_USUAL_CPU_PERCENT)
 
     @property
     def longest_ms(self) -> int:
@@ -119,7 +135,7 @@ _UNLESS_ASKED: dict[str, Any] = {
     "method": FARM,
     "streams": (1,),
     "flush_l2": False,
-    "precision_percent": 0.5,
+    "precision_percent": None,
     "max_duration_ms": 0,
 }
 

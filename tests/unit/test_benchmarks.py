@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from farm.domain.benchmarks import BenchmarkSpec, LatencySummary, Measurement, percentile, summarise
 from farm.domain.errors import InvalidSpecError
+from farm.domain.targets import DeviceKind
 from tests.factories import a_measurement, a_summary
 
 if TYPE_CHECKING:
@@ -196,3 +197,18 @@ def test_profiling_stands_in_the_document_only_where_it_is_asked_for() -> None:
     assert asked.as_json()["profile"] is True
     assert BenchmarkSpec.from_json(asked.as_json()) == asked
     assert BenchmarkSpec.from_json(BenchmarkSpec((8,), nsys=True).as_json()).nsys
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "percent"),
+    [
+        (None, DeviceKind.GPU, 0.5),
+        (None, DeviceKind.CPU, 2.0),
+        (0.5, DeviceKind.CPU, 0.5),
+        (5.0, DeviceKind.GPU, 5.0),
+    ],
+)
+def test_an_interval_is_as_narrow_as_asked_or_as_is_usual_on_the_device(
+    asked: float | None, kind: DeviceKind, percent: float
+) -> None:
+    assert BenchmarkSpec(precision_percent=asked).on(kind).half_width_percent == percent

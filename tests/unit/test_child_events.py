@@ -82,3 +82,11 @@ def test_a_listener_that_is_gone_ends_nothing(pipe: Pipe) -> None:
     os.close(pipe.reading)
     pipe.stream.enter(Phase.BUILD)
     pipe.stream.progress(1.0, "nobody hears it")
+
+
+def test_an_end_that_is_told_over_and_over_is_told_once(pipe: Pipe) -> None:
+    # A benchmark goes on beyond its least duration until it is sure.
+    for _ in range(1000):
+        pipe.stream.progress(1.0, "batch 8")
+    pipe.stream.progress(1.0, "batch 32")
+    assert [event["message"] for event in pipe.events()][:2] == ["batch 8", "batch 32"]

@@ -156,9 +156,9 @@ class Blocks:
         half = self.half_width_percent()
         was_narrow, self._was_narrow = (
             self._was_narrow,
-            half is not None and half <= self._spec.precision_percent,
+            half is not None and half <= self._spec.half_width_percent,
         )
-        return self._was_narrow and (was_narrow or _SURE * (half or 0.0) <= self._spec.precision_percent)
+        return self._was_narrow and (was_narrow or _SURE * (half or 0.0) <= self._spec.half_width_percent)
 
     def _iterate(self, count: int) -> NDArray[np.float64]:
         session = self.session

@@ -133,5 +133,5 @@ def compare(
             continue
         looked_at_s = elapsed_s
         found = compare_blocks(medians[0], medians[1], batch=batch, method=str(method))
-        if is_over or found.half_width_percent <= spec.precision_percent:
+        if is_over or found.half_width_percent <= spec.half_width_percent:
             return replace(found, window=(begin, clock()))

@@ -25,6 +25,7 @@ class EventStream:
     def __init__(self, descriptor: int) -> None:
         self._lines = os.fdopen(descriptor, "w", buffering=1, encoding="utf-8")
         self._last = 0.0
+        self._ended = ""
         self.phase = ""
 
     @classmethod
@@ -42,10 +43,12 @@ class EventStream:
         self._write(None, message)
 
     def progress(self, fraction: float | None, message: str) -> None:
-        """Says where the phase stands; most of a flood is dropped, never its end."""
+        """Says where the phase stands; most of a flood is dropped, never the first word of its end."""
         now = time.monotonic()
-        if now - self._last >= _LEAST_GAP_S or fraction == 1.0:
+        is_end = fraction == 1.0 and message != self._ended
+        if now - self._last >= _LEAST_GAP_S or is_end:
             self._last = now
+            self._ended = message if fraction == 1.0 else ""
             self._write(fraction, message)
 
     def _write(self, fraction: float | None, message: str) -> None:

@@ -92,14 +92,14 @@ def measurement_of(
         streams=method.streams,
         flushed=method.flushed,
         interval_ms=interval,
-        settled=None if spec.takes_any_interval else half is not None and half <= spec.precision_percent,
+        settled=None if spec.takes_any_interval else half is not None and half <= spec.half_width_percent,
         drift_percent=drift,
         warmup_s=blocks.warmup_s,
         blocks=len(blocks.blocks),
         window=None if blocks.begin is None or blocks.end is None else (blocks.begin, blocks.end),
         taints=()
         if spec.takes_any_interval
-        else taints_of(half, drift if is_sure else None, spec.precision_percent),
+        else taints_of(half, drift if is_sure else None, spec.half_width_percent),
     )
 
 
