@@ -80,9 +80,15 @@ class Attempts(JobRows):
         due = now + timedelta(seconds=retry_in_s if job_state is JobState.QUEUED else 0.0)
         if job_state is JobState.QUEUED:
             job = self.get(attempt.job_id)
-            has_others = elsewhere and not job.request.on_device and any(
-                worker.is_live and job.target in worker.targets and worker.device.uuid != attempt.device_uuid
-                for worker in InMemoryFleetCatalog(self._tables, self._now).workers()
+            has_others = (
+                elsewhere
+                and not job.request.on_device
+                and any(
+                    worker.is_live
+                    and job.target in worker.targets
+                    and worker.device.uuid != attempt.device_uuid
+                    for worker in InMemoryFleetCatalog(self._tables, self._now).workers()
+                )
             )
             self._change(
                 job.id,
