@@ -132,11 +132,18 @@ def taints_of(half: Optional[float], drift: Optional[float], precision_percent: 
         found.append("unsettled: too few iterations for an interval")
     elif half > precision_percent:
         found.append(
-            f"unsettled: the 95 % interval of the median is ±{half:.2g} %, wider than ±{precision_percent:g} %"
+            f"unsettled: the 95 % interval of the median is ±{_percent(half)} %, wider than ±{precision_percent:g} %"
         )
     if drift is not None and abs(drift) > _DRIFT_PRECISIONS * precision_percent:
-        found.append(f"drift: the last third took {drift:+.2g} % longer than the first")
+        found.append(
+            f"drift: the last third was {_percent(abs(drift))} % {'slower' if drift > 0 else 'faster'} than the first"
+        )
     return tuple(found)
+
+
+def _percent(value: float) -> str:
+    """Two digits, and no exponent: a stalled host makes thousands of percent."""
+    return f"{value:.2g}" if value < 99.5 else f"{value:,.0f}"
 
 
 def _rate(blocks: Blocks, spec: BenchmarkSpec, compute_ms: NDArray[np.float64]) -> float:
