@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from farm.domain.accuracy import Accuracy, OutputAccuracy
-from farm.domain.benchmarks import BenchmarkSpec, LatencySummary, Measurement
+from farm.domain.benchmarks import BenchmarkSpec, Measurement
 from farm.domain.canaries import Canary
 from farm.domain.digests import Digest, digest_of_bytes
 from farm.domain.fleet import WorkerRegistration
 from farm.domain.jobs import Failure, FailureClass, JobKind
+from farm.domain.latencies import LatencySummary
 from farm.domain.manifests import SignedManifest
 from farm.domain.models import Model, ModelFile, Tensor
 from farm.domain.precisions import PRECISIONS

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
-from farm.domain.benchmarks import percentile_of_enough
 from farm.domain.errors import CorruptArtifactError
+from farm.domain.latencies import percentile_of_enough
 
 if TYPE_CHECKING:
     from farm.domain.shapes import Shape

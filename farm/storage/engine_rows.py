@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from farm.domain.accuracy import Accuracy
-from farm.domain.benchmarks import LatencySummary, Measurement
+from farm.domain.benchmarks import Measurement
 from farm.domain.digests import Digest
 from farm.domain.filing import Engine, Run
+from farm.domain.latencies import LatencySummary
 from farm.domain.manifests import SignedManifest
 from farm.domain.methods import Method
 from farm.domain.specs import BuildSpec

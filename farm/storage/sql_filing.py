@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, case, false, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from farm.domain.benchmarks import LatencySummary, Measurement
+from farm.domain.benchmarks import Measurement
 from farm.domain.digests import digest_of_json
 from farm.domain.errors import NotFoundError
 from farm.domain.jobs import AttemptState, JobState
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Select
 
     from farm.domain.digests import Digest
+    from farm.domain.latencies import LatencySummary
     from farm.domain.work import Attempt, AttemptOutcome, Job
 
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm.domain.benchmarks import BenchmarkSpec, LatencySummary, Measurement, percentile, summarise
+from farm.domain.benchmarks import BenchmarkSpec, Measurement
 from farm.domain.errors import InvalidSpecError
+from farm.domain.latencies import LatencySummary, percentile, summarise
 from farm.domain.targets import DeviceKind
 from tests.factories import a_measurement, a_summary
 

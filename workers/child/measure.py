@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from farm.domain.benchmarks import BenchmarkSpec, Measurement, summarise
+from farm.domain.benchmarks import BenchmarkSpec, Measurement
 from farm.domain.intervals import half_width_percent, median_interval
+from farm.domain.latencies import summarise
 from workers.child.blocks import Blocks
 from workers.toolchains.timing import method_of
 
