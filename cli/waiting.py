@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -154,6 +155,9 @@ def start_local_worker(farm: Farm, stack: ExitStack) -> None:
     from workers.machine import probe_machine
     from workers.offers import choose_devices, offer_of
 
+    # Told to stop, by a time limit for one, it gives its job back as on Ctrl-C.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stack.callback(signal.signal, signal.SIGTERM, before)
     try:
         stack.enter_context(FolderLock(farm.settings.home))
     except FolderInUseError as error:

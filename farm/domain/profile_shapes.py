@@ -65,16 +65,30 @@ def profile_for_samples(
     return profiles[min(found)[1] if found else 0]
 
 
+def first_dimensions(model: Model, profile: Mapping[str, ShapeRange]) -> set[int]:
+    """Of the inputs that are fed data; what holds a shape has no batch."""
+    fed = [tensor for tensor in model.inputs if tensor.is_dynamic or tensor.name not in profile]
+    return {tensor.shape[0] for tensor in fed if tensor.shape}
+
+
+def fixed_batch(model: Model, profile: Mapping[str, ShapeRange]) -> int:
+    """How many inferences one run of a static model is.
+
+    An input's first dimension is a batch only where an output begins with it too: a signal of 16,000 samples with one
+    score is one inference.
+    """
+    ends = {tensor.shape[0] for tensor in model.outputs if tensor.shape}
+    sizes = sorted(size for size in first_dimensions(model, profile) if size > 0)
+    if DYNAMIC in ends:
+        # Nobody knows how the outputs begin.
+        return sizes[0] if sizes else 1
+    return next((size for size in sizes if size in ends), 1)
+
+
 def usual_batches(model: Model, profiles: Sequence[Mapping[str, ShapeRange]]) -> tuple[int, ...]:
     """What is measured without a wish: the smallest, the tuned-for and the largest batch of every profile."""
     batched = [tensor.name for tensor in model.inputs if tensor.shape[:1] == (DYNAMIC,)]
     spans = [profile[batched[0]] for profile in profiles if batched and batched[0] in profile]
     if spans:
         return tuple(sorted({size for s in spans for size in (s.min[0], s.opt[0], s.max[0])} - {0}))
-    held = {name for profile in profiles for name in profile}
-    first = [
-        t.shape[0]
-        for t in model.inputs
-        if t.shape and t.shape[0] > 0 and (t.is_dynamic or t.name not in held)
-    ]
-    return (first[0] if first else 1,)
+    return (fixed_batch(model, {name: span for profile in profiles for name, span in profile.items()}),)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from farm.domain.errors import InvalidSpecError
-from farm.domain.profile_shapes import shape_ranges
+from farm.domain.profile_shapes import first_dimensions, fixed_batch, shape_ranges
 from farm.domain.shapes import DYNAMIC, ShapeRange, shape_text
 from farm.domain.suggestions import did_you_mean
 
@@ -229,10 +229,8 @@ def _check_fixed_batch(model: Model, profile: Mapping[str, ShapeRange], batch: i
 
     Inputs without a batch, such as a time step, may stand beside the one that has it.
     """
-    # What holds a shape has no batch.
-    fed = [tensor for tensor in model.inputs if tensor.is_dynamic or tensor.name not in profile]
-    sizes = {tensor.shape[0] for tensor in fed if tensor.shape}
-    if DYNAMIC in sizes or batch in (sizes or {1}):
+    sizes = first_dimensions(model, profile)
+    if DYNAMIC in sizes or batch in (sizes or {1}) or (batch == 1 and fixed_batch(model, profile) == 1):
         return
     where = (
         f"fixed at {' or '.join(map(str, sorted(sizes)))}" if sizes else "not there: its inputs are scalars"

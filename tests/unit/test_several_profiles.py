@@ -130,3 +130,22 @@ def test_samples_that_fit_nowhere_go_to_the_first_profile_which_says_so() -> Non
 def test_the_tuned_shapes_are_those_of_dynamic_inputs() -> None:
     model = a_model(inputs=(a_tensor("x", (-1, 3, -1, -1)), a_tensor("mask", (77, 4))))
     assert opt_shapes_of(model, SMALL) == {"x": (8, 3, 224, 224), "mask": (77, 4)}
+
+
+@pytest.mark.parametrize(
+    ("given", "gives", "batch"),
+    [
+        ((8, 3), (8, 10), 8),
+        # A signal, or a picture without a batch: one inference.
+        ((16_000,), (), 1),
+        ((3, 224, 224), (1000,), 1),
+        # Nobody knows how its output begins.
+        ((4, 3), (-1, 2), 4),
+    ],
+)
+def test_a_first_dimension_is_a_batch_where_an_output_begins_with_it(
+    given: tuple[int, ...], gives: tuple[int, ...], batch: int
+) -> None:
+    model = a_model(inputs=(a_tensor("x", given),), outputs=(a_tensor("y", gives),))
+    assert usual_batches(model, ()) == (batch,)
+    assert profile_at_batch(model, (), batch) == {}

@@ -6,6 +6,8 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.e2e import models
 from tests.e2e.driver import fast_spec, slow_spec
 from tests.e2e.submit.submissions import submission_of
@@ -114,13 +116,16 @@ def test_ctrl_c_leaves_the_work_running_and_says_how_to_come_back(
     assert busy_farm.json("status", submission)["cells"][0]["attempts"] == 1
 
 
-def test_ctrl_c_with_a_local_worker_gives_the_job_back(farm: FarmCommand, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_or_a_time_limit_with_a_local_worker_gives_the_job_back(
+    farm: FarmCommand, tmp_path: Path, number: signal.Signals
+) -> None:
     path = models.save(models.slow(12), tmp_path / "slow.onnx")
     waiting = farm.start(
         "submit", path, "--spec", slow_spec(tmp_path, 30), "--gpu", "cpu", "--batch", "512", "--local"
     )
     waiting.wait_for("running, benchmark")
-    waiting.send(signal.SIGINT)
+    waiting.send(number)
     ended = waiting.end()
 
     assert ended.code == 130
