@@ -48,11 +48,18 @@ def _wishes(request: JobRequest) -> dict[str, Any]:
 _USUAL: Mapping[str, Any] = {"on_device": "", "repeat": 1, "against": 0}
 
 
+#: What a release before 0.2 knows of a benchmark; it takes no job with more in that place, but passes over other places.
+_BENCHMARK_OF_BEFORE = ("batches", "warmup_ms", "duration_ms", "min_iterations", "max_iterations")
+
+
 def request_as_json(request: JobRequest) -> dict[str, Any]:
     """The document in `jobs.request`."""
+    benchmark = request.benchmark.as_json()
+    further = {name: value for name, value in benchmark.items() if name not in _BENCHMARK_OF_BEFORE}
     return {
         "kind": request.kind.value,
-        "benchmark": request.benchmark.as_json(),
+        "benchmark": {name: benchmark[name] for name in _BENCHMARK_OF_BEFORE},
+        **({"benchmark_further": further} if further else {}),
         "verification": request.verification.as_json(),
         "max_attempts": request.max_attempts,
         "deadline_s": request.deadline_s,
@@ -70,7 +77,7 @@ def request_from_json(value: Mapping[str, Any]) -> JobRequest:
     """The inverse of `request_as_json`."""
     return JobRequest(
         kind=JobKind(value["kind"]),
-        benchmark=BenchmarkSpec.from_json(value["benchmark"]),
+        benchmark=BenchmarkSpec.from_json({**value["benchmark"], **value.get("benchmark_further", {})}),
         verification=VerificationSpec.from_json(value["verification"]),
         max_attempts=value["max_attempts"],
         deadline_s=value["deadline_s"],
