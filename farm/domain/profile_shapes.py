@@ -65,10 +65,10 @@ def profile_for_samples(
     return profiles[min(found)[1] if found else 0]
 
 
-def first_dimensions(model: Model, profile: Mapping[str, ShapeRange]) -> set[int]:
-    """Of the inputs that are fed data; what holds a shape has no batch."""
+def first_dimensions(model: Model, profile: Mapping[str, ShapeRange]) -> list[int]:
+    """Of the inputs that are fed data, in their order; what holds a shape has no batch."""
     fed = [tensor for tensor in model.inputs if tensor.is_dynamic or tensor.name not in profile]
-    return {tensor.shape[0] for tensor in fed if tensor.shape}
+    return [tensor.shape[0] for tensor in fed if tensor.shape]
 
 
 def fixed_batch(model: Model, profile: Mapping[str, ShapeRange]) -> int:
@@ -78,7 +78,7 @@ def fixed_batch(model: Model, profile: Mapping[str, ShapeRange]) -> int:
     score is one inference.
     """
     ends = {tensor.shape[0] for tensor in model.outputs if tensor.shape}
-    sizes = sorted(size for size in first_dimensions(model, profile) if size > 0)
+    sizes = [size for size in first_dimensions(model, profile) if size > 0]
     if DYNAMIC in ends:
         # Nobody knows how the outputs begin.
         return sizes[0] if sizes else 1

@@ -229,7 +229,7 @@ def _check_fixed_batch(model: Model, profile: Mapping[str, ShapeRange], batch: i
 
     Inputs without a batch, such as a time step, may stand beside the one that has it.
     """
-    sizes = first_dimensions(model, profile)
+    sizes = set(first_dimensions(model, profile))
     if DYNAMIC in sizes or batch in (sizes or {1}) or (batch == 1 and fixed_batch(model, profile) == 1):
         return
     where = (
