@@ -92,7 +92,8 @@ def compare(
         ["device type", "engine>", "toolchain", "precision", "batch>", "method", "median ms>"]
         + [f"× {word}>" for word in there],
         [_row(figure, slugs, there) for figure in shown],
-        empty=f"No figure of {name} matches. `--tainted` shows those that something disturbed.",
+        empty=f"No figure of {name} matches."
+        + ("" if tainted else " `--tainted` shows those that something disturbed."),
     )
     for word in missing:
         show_note(f"{word} of {name} has not been measured: add it to `farm submit … --baseline`")

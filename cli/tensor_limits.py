@@ -29,20 +29,17 @@ def without_large_tensors(path: Path, model: Model, plan: Plan, *, skip_unsuppor
     """
     from farm.domain.errors import UnsupportedTargetError
 
+    # Cells differ in precision and device; the tensors are those of toolchain and profiles, and a graph is read once for each.
+    reasons: dict[tuple[ToolchainId, str], str] = {}
     refused = []
     for cell in plan.cells:
-        reason = next(
-            filter(
-                None,
-                (
-                    _why_too_large(path, model, cell.spec.target.toolchain, profile)
-                    for profile in cell.spec.profiles or ({},)
-                ),
-            ),
-            "",
-        )
-        if reason:
-            refused.append((cell, reason))
+        toolchain, profiles = cell.spec.target.toolchain, cell.spec.profiles or ({},)
+        key = toolchain, repr(profiles)
+        if key not in reasons:
+            found = (_why_too_large(path, model, toolchain, profile) for profile in profiles)
+            reasons[key] = next(filter(None, found), "")
+        if reasons[key]:
+            refused.append((cell, reasons[key]))
     if not refused:
         return plan
     if not skip_unsupported or len(refused) == len(plan.cells):

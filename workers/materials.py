@@ -22,7 +22,9 @@ from workers.confinement import make_read_only
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+    from typing import Any
 
+    from farm.bootstrap import Farm
     from farm.domain.input_ranges import InputRange
     from farm.domain.models import Model
     from farm.domain.shapes import Shape, ShapeRange
@@ -59,6 +61,18 @@ def place_inputs(database: Database, store: ArtifactStore, sha256: str, path: Pa
     with database.reading() as transaction:
         digest = transaction.engines.artifact(sha256)
     store.fetch(digest, path)
+
+
+def place_read_only(farm: Farm, sha256: str, path: Path, insist: Callable[[Callable[[], Any]], Any]) -> None:
+    """Writes an artifact that a child reads and must not change, making its folder.
+
+    Raises:
+        NotFoundError: the store has lost it.
+        CorruptArtifactError: it was altered.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    insist(lambda: place_inputs(farm.database, farm.store, sha256, path))
+    path.chmod(0o444)
 
 
 def chunk_shapes(model: Model, job: Job, inputs: Path | None = None) -> dict[str, Shape]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
-from workers.materials import place_inputs
+from workers.materials import place_read_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +35,4 @@ def place_plugins(
     """
     for sha256, path in zip(job.spec.plugins, plugin_paths_in(folder, job), strict=True):
         prepare("fetching a plugin library")
-        path.parent.mkdir(exist_ok=True)
-        insist(partial(place_inputs, farm.database, farm.store, sha256, path))
-        path.chmod(0o444)
+        place_read_only(farm, sha256, path, insist)

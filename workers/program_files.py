@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from farm.domain.jobs import JobKind
-from workers.materials import place_inputs
+from workers.materials import place_read_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,4 @@ def place_program(
     if path is None or job.request.kind is JobKind.BENCHMARK:
         return
     prepare("fetching the PyTorch model")
-    path.parent.mkdir()
-    insist(lambda: place_inputs(farm.database, farm.store, job.spec.program, path))
-    path.chmod(0o444)
+    place_read_only(farm, job.spec.program, path, insist)

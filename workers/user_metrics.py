@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import stat
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from farm.domain.errors import CorruptArtifactError
 from workers.child.metrics_request import MetricsRequest
 from workers.confinement import own_file, state_of
-from workers.materials import place_inputs
+from workers.materials import place_read_only
 from workers.workplace import ChildFailedError
 
 if TYPE_CHECKING:
@@ -46,9 +45,7 @@ def place_metrics(
     """
     for metric, path in zip(job.request.verification.metrics, _paths(folder, job), strict=True):
         prepare("fetching a metric")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        insist(partial(place_inputs, farm.database, farm.store, metric.sha256, path))
-        path.chmod(0o444)
+        place_read_only(farm, metric.sha256, path, insist)
 
 
 def with_own_figures(
